@@ -1,8 +1,52 @@
+# longwatch: `make help` lists the targets; demo and test set up everything they need themselves.
+SHELL := /bin/bash
 VENV := .venv
+DEMO_VENV := .cache/demo-venv
 BIN := $(VENV)/bin
+ROOMS := kernels model pipeline
+export OMP_NUM_THREADS ?= 2
 
-types: ## mypy --strict over the three rooms
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: ## a small company's logs through the real worker: alerts in under a minute, no broker, no GPU, no torch
+	@ops/environment.sh $(DEMO_VENV) ops/locks/cpu.txt
+	@$(DEMO_VENV)/bin/longwatch demo
+
+test: install jars ## the whole CPU suite, a real Apache Kafka included
+	$(BIN)/pytest -m 'not gpu and not slow' $(TESTS)
+
+check: install ## format, lint, import rules and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory types
+
+types: install ## mypy --strict over the three rooms
 	@mkdir -p .cache/types/longwatch
-	@for room in kernels model pipeline; do ln -sfn ../../../$$room .cache/types/longwatch/$$room; done
-	@for room in kernels model pipeline; do MYPYPATH=.cache/types $(BIN)/mypy --explicit-package-bases -p longwatch.$$room || exit 1; done
-.PHONY: types
+	@for room in $(ROOMS); do ln -sfn ../../../$$room .cache/types/longwatch/$$room; done
+	@for room in $(ROOMS); do MYPYPATH=.cache/types $(BIN)/mypy --explicit-package-bases -p longwatch.$$room || exit 1; done
+
+install: ## the development environment in .venv, from the lock file
+	@ops/environment.sh $(VENV) ops/locks/dev.txt editable
+
+jars: ## Apache Kafka's jars for the tests' broker, from Maven coordinates
+	@python3 ops/kafka/broker.py fetch
+
+broker: jars ## a local Apache Kafka to play with; prints how to use and stop it
+	@python3 ops/kafka/broker.py up
+
+demo-bundle: install ## train the bundle that the demo ships, on the generator's normal days
+	$(BIN)/python ops/demo_bundle.py
+
+test-slow: install jars ## tests that take minutes
+	$(BIN)/pytest -m 'slow and not gpu'
+
+lock: install ## write the lock files again from pyproject.toml
+	ops/lock.sh
+
+clean: ## remove environments and caches
+	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+.PHONY: help demo test check types install jars broker demo-bundle test-slow lock clean
+.DEFAULT_GOAL := help

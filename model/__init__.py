@@ -1,0 +1,1 @@
+"""Token sequences in, scores out; imports torch only where the network itself is."""

@@ -1,0 +1,1 @@
+"""A made-up company whose logs show what longwatch finds."""

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Writes the lock files: exact versions with hashes, the same for every platform, naming no registry.
+#   ops/lock.sh            keep what is locked, add what is new
+#   ops/lock.sh --upgrade  newest versions that pyproject.toml allows
+set -euo pipefail
+cd "$(dirname "$0")/.."
+uv=${UV:-.venv/bin/uv}
+lock() {
+    local out=$1
+    shift
+    "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+        --custom-compile-command 'make lock' --constraint ops/locks/constraints.in --output-file "ops/locks/$out" "$@"
+}
+lock uv.txt ops/locks/uv.in "$@"
+lock cpu.txt pyproject.toml --extra cpu --group build "$@"
+lock gpu.txt pyproject.toml --extra gpu --group build "$@"
+lock dev.txt pyproject.toml --extra cpu --extra train --group build --group dev "$@"

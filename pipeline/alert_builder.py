@@ -1,0 +1,119 @@
+"""Puts an alert together from a window and what its detection has shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from longwatch.model.scorer import END_TEMPLATE
+from longwatch.pipeline.alerts import (
+    SCHEMA,
+    Alert,
+    AlertKey,
+    Digests,
+    Lifecycle,
+    SourceNote,
+    ThresholdNote,
+    TopEvent,
+    WindowNote,
+    iso_time,
+)
+from longwatch.pipeline.detection import AlertKind, Detection
+from longwatch.pipeline.packing import END_ID
+from longwatch.pipeline.records import Partition
+from longwatch.pipeline.windows import Window
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A window that a batch touched; messages below `silent_below` were committed by an earlier life of the worker."""
+
+    partition: Partition
+    window: Window
+    silent_below: int
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message to send, about the first `stop` scored events of a window."""
+
+    kind: AlertKind
+    rule: str
+    threshold: ThresholdNote
+    lifecycle: Lifecycle
+    revision: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class AlertBuilder:
+    """What every alert of a worker has in common."""
+
+    digests: Digests
+    templates: Mapping[int, str]
+    evidence_names: Sequence[str]
+    top_events: int = 5
+    include_lines: bool = True
+    instance: str = ""
+
+    def build(self, item: Touched, detection: Detection, message: Message, trigger_offset: int) -> Alert:
+        """The alert message due at the record `trigger_offset`."""
+        partition, window = item.partition, item.window
+        best = float(detection.scores.of(message.kind)[: message.stop].max())
+        rule_kind = f"{message.rule}/{message.kind}"
+        return Alert(
+            schema=SCHEMA,
+            alert_id=AlertKey(partition, window.entity, window.first_offset, rule_kind).alert_id,
+            revision=message.revision,
+            lifecycle=message.lifecycle,
+            rule=message.rule,
+            kind=message.kind,
+            entity=window.entity,
+            score=round(best, 4),
+            threshold=message.threshold,
+            source=SourceNote(partition.topic, partition.topic_id, partition.partition, trigger_offset),
+            window=_window_note(window, detection.first_row + message.stop - 1, message.lifecycle),
+            top_events=[self._top_event(window, detection, row) for row in self._top_rows(detection, message)],
+            digests=self.digests,
+            partial=item.partial,
+            instance=self.instance,
+        )
+
+    def _top_rows(self, detection: Detection, message: Message) -> list[int]:
+        return detection.top_rows(message.stop, self.top_events)
+
+    def _top_event(self, window: Window, detection: Detection, row: int) -> TopEvent:
+        scores, place, length = detection.scores, detection.first_row + row, len(window.columns)
+        is_end = place >= length
+        key = END_ID if is_end else int(window.columns["template_id"][place])
+        raised = zip(self.evidence_names, scores.flags[row], strict=True)
+        return TopEvent(
+            offset=None if is_end else int(window.columns["offset"][place]),
+            event_time=iso_time(int(window.columns["event_time_ms"][min(place, length - 1)])),
+            template_id=f"{key:016x}",
+            template=self._template(window, key),
+            surprise=round(float(scores.surprise[row]), 4),
+            score=round(float(scores.event[row]), 4),
+            evidence=[name for name, flag in raised if flag],
+            line=None if is_end or not self.include_lines else window.columns.line(place),
+        )
+
+    def _template(self, window: Window, key: int) -> str:
+        if key == END_ID:
+            return END_TEMPLATE
+        return self.templates.get(key) or window.columns.new_templates[key]
+
+
+def _window_note(window: Window, row: int, lifecycle: Lifecycle) -> WindowNote:
+    row = min(row, len(window.columns) - 1)
+    times = window.columns["event_time_ms"]
+    return WindowNote(
+        first_offset=window.first_offset,
+        last_offset=int(window.columns["offset"][row]),
+        start_time=iso_time(int(times[window.context])),
+        end_time=iso_time(int(times[row])),
+        num_events=row + 1 - window.context,
+        num_context=window.context,
+        closed_by=window.close.reason if window.close is not None and lifecycle == "close" else None,
+    )

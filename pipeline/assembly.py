@@ -1,0 +1,111 @@
+"""From a configuration and a bundle to a running engine: the one place where the rooms are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from longwatch.model.scorer import (
+    Bundle,
+    BundleError,
+    Calibration,
+    Scorer,
+    ScorerUnavailableError,
+    open_bundle,
+    open_scorer,
+)
+from longwatch.pipeline.alert_builder import AlertBuilder
+from longwatch.pipeline.alerts import Digests, ThresholdNote
+from longwatch.pipeline.config import Config, Limits, Threshold
+from longwatch.pipeline.config import Windows as WindowsConfig
+from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.detection import AlertKind
+from longwatch.pipeline.detector import Detector, Rule
+from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.errors import BundleUnusableError
+from longwatch.pipeline.template_columns import TemplateColumns
+from longwatch.pipeline.templates import TemplateSet
+from longwatch.pipeline.windows import WindowRules
+
+
+@dataclass(frozen=True)
+class Model:
+    """An opened bundle and what reads it."""
+
+    bundle: Bundle
+    scorer: Scorer
+    templates: TemplateSet
+
+
+def open_model(config: Config) -> Model:
+    """The bundle that the configuration names, digests checked, and a scorer for it.
+
+    Raises:
+        BundleUnusableError: not there, changed since it was written, or no backend installed that can read it.
+    """
+    path = config.require_bundle()
+    try:
+        bundle = open_bundle(path)
+        scorer = open_scorer(bundle, config.scorer.backend, config.scorer.threads)
+        return Model(bundle, scorer, TemplateSet.from_json(bundle.template_set_json))
+    except BundleError as error:
+        raise BundleUnusableError(
+            str(error), hint="`longwatch train` makes a bundle; `bundle:` names its folder"
+        ) from error
+    except ScorerUnavailableError as error:
+        raise BundleUnusableError(str(error)) from error
+
+
+def window_rules(windows: WindowsConfig) -> WindowRules:
+    """The windows section in milliseconds."""
+    return WindowRules(
+        max_events=windows.max_events,
+        idle_gap_ms=windows.idle_gap.ms,
+        max_duration_ms=windows.max_duration.ms,
+        overlap=windows.overlap,
+        allowed_lateness_ms=windows.allowed_lateness.ms,
+        idle_timeout_ms=None if windows.idle_timeout is None else windows.idle_timeout.ms,
+    )
+
+
+def build_engine(config: Config, model: Model, *, instance: str = "", keep_scores: bool = False) -> Engine:
+    """Engine of a configuration; `keep_scores` also gives every event's scores."""
+    bundle = model.bundle
+    digests = Digests(bundle.digest, config.digest, model.templates.digest)
+    templates = TemplateColumns(model.templates)
+    builder = AlertBuilder(
+        digests,
+        templates.texts,
+        bundle.evidence.names,
+        config.alerts.top_events,
+        config.alerts.include_lines,
+        instance,
+    )
+    rules = list(rules_for(config, bundle.calibration))
+    detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder)
+    return Engine(
+        Decoder(config.format, config.entity),
+        templates,
+        window_rules(config.windows),
+        detector,
+        (bundle.digest, config.digest),
+        keep_scores=keep_scores,
+    )
+
+
+def rules_for(config: Config, calibration: Calibration) -> Iterator[Rule]:
+    """Rules with their thresholds as scores of this calibration; the default comes last and matches all."""
+    for rule in config.thresholds.rules:
+        yield Rule(rule.name, rule.match.entity, rule.match.source, _notes(rule, calibration))
+    yield Rule("default", thresholds=_notes(config.thresholds.default, calibration))
+
+
+def _notes(limits: Limits, calibration: Calibration) -> dict[AlertKind, ThresholdNote]:
+    kinds: dict[AlertKind, Threshold | None] = {"event": limits.event, "window": limits.window}
+    return {kind: _note(kind, limit, calibration) for kind, limit in kinds.items() if limit is not None}
+
+
+def _note(kind: AlertKind, limit: Threshold, calibration: Calibration) -> ThresholdNote:
+    setting = getattr(limit, limit.kind)
+    value = calibration.threshold(kind, **{limit.kind: setting})
+    return ThresholdNote(value, limit.kind, setting, round(calibration.expected_per_day(kind, value), 6))

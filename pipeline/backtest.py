@@ -1,0 +1,124 @@
+"""The worker's own loop over past records, and what came of it: every score, every alert, and what they amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import msgspec
+import polars as pl
+
+from longwatch.pipeline.alerts import Alert
+from longwatch.pipeline.clock import Clock
+from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.score_log import SCORE_SCHEMA
+from longwatch.pipeline.sinks.memory import MemoryStore
+from longwatch.pipeline.sources import BoundedSource
+from longwatch.pipeline.worker import Progress, Worker, WorkerSettings
+
+ROWS_PER_FILE = 1_000_000
+
+
+class ScoreFiles:
+    """Score frames as Parquet files of about a million rows, so that memory stays bounded however long the history."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._frames: list[pl.DataFrame] = []
+        self._rows = 0
+        self._files = 0
+
+    def __call__(self, frames: list[pl.DataFrame]) -> None:
+        """Take the frames of one batch."""
+        self._frames += frames
+        self._rows += sum(len(frame) for frame in frames)
+        if self._rows >= ROWS_PER_FILE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        frame = pl.concat([pl.DataFrame(schema=SCORE_SCHEMA), *self._frames])
+        frame.write_parquet(self._folder / f"part-{self._files:05d}.parquet", compression="zstd")
+        self._files, self._frames, self._rows = self._files + 1, [], 0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay gave: alert messages in commit order, and a lazy frame over every score."""
+
+    alerts: list[Alert]
+    scores: pl.LazyFrame
+    progress: Progress
+
+
+def replay(
+    source: BoundedSource,
+    engine: Engine,
+    clock: Clock,
+    folder: Path,
+    *,
+    idle_timeout_ms: int | None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Replay:
+    """Run a bounded source to its end through the worker's loop; scores and alerts are written to `folder`."""
+    store, files = MemoryStore(), ScoreFiles(folder / "scores")
+    settings = WorkerSettings(commit_interval_s=0.0, idle_timeout_ms=idle_timeout_ms)
+    worker = Worker(source, engine, store, clock, settings, on_scores=files, on_progress=on_progress)
+    worker.assigned(source.partitions)
+    progress = worker.run(Event())
+    files.flush()
+    alerts = [msgspec.json.decode(output.value, type=Alert) for output in store.of(Kind.ALERT)]
+    alert_frame(alerts).write_parquet(folder / "alerts.parquet")
+    return Replay(alerts, pl.scan_parquet(folder / "scores" / "*.parquet"), progress)
+
+
+def alert_frame(alerts: list[Alert]) -> pl.DataFrame:
+    """Alert messages as columns, one row a message; top events as JSON."""
+    rows = [
+        (
+            alert.alert_id,
+            alert.revision,
+            alert.lifecycle,
+            alert.rule,
+            alert.kind,
+            alert.entity,
+            alert.score,
+            alert.threshold.value,
+            alert.source.topic,
+            alert.source.partition,
+            alert.source.trigger_offset,
+            alert.window.first_offset,
+            alert.window.start_time,
+            alert.window.end_time,
+            alert.window.num_events,
+            msgspec.json.encode(alert.top_events).decode(),
+        )
+        for alert in alerts
+    ]
+    return pl.DataFrame(rows, schema=_ALERT_SCHEMA, orient="row")
+
+
+_ALERT_SCHEMA = pl.Schema(
+    {
+        "alert_id": pl.String,
+        "revision": pl.Int64,
+        "lifecycle": pl.String,
+        "rule": pl.String,
+        "kind": pl.String,
+        "entity": pl.String,
+        "score": pl.Float64,
+        "threshold": pl.Float64,
+        "topic": pl.String,
+        "partition": pl.Int64,
+        "trigger_offset": pl.Int64,
+        "first_offset": pl.Int64,
+        "start_time": pl.String,
+        "end_time": pl.String,
+        "num_events": pl.Int64,
+        "top_events": pl.String,
+    }
+)

@@ -1,0 +1,80 @@
+"""What a commit says: the next offset to read and, in its metadata, where to read again from to rebuild the windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.outputs import Output
+from longwatch.pipeline.records import Partition
+from longwatch.pipeline.windows import NEVER_MS
+
+VERSION = 1
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """Travels with the committed offset: `{v, replay_from, event_time, bundle, config}`.
+
+    `event_time` is the partition's highest event time before `replay_from`, from which the watermark goes on;
+    `bundle` and `config` are the digests (first 16 hex digits) that the outputs up to here were made with.
+    """
+
+    v: int
+    replay_from: int
+    event_time: int
+    bundle: str
+    config: str
+
+
+@dataclass(frozen=True)
+class Position:
+    """`next_offset` is the next record to read; every output that a record below it causes is committed."""
+
+    next_offset: int
+    metadata: Metadata
+
+    def encode_metadata(self) -> str:
+        """Metadata as compact JSON, well under the broker's 4,096 bytes."""
+        return msgspec.json.encode(self.metadata).decode()
+
+
+def decode_position(partition: Partition, next_offset: int, metadata: str) -> Position:
+    """Position from a committed offset and its metadata; none there (another tool set it) replays nothing before it.
+
+    Raises:
+        StateError: the metadata is not ours, or of a newer version.
+    """
+    if not metadata:
+        return Position(next_offset, Metadata(VERSION, next_offset, NEVER_MS, "", ""))
+    try:
+        decoded = msgspec.json.decode(metadata, type=Metadata)
+    except msgspec.DecodeError as error:
+        raise StateError(
+            f"{partition}@{next_offset}: committed offset carries metadata that is not longwatch's: {error}",
+            hint="give the pipeline a name of its own, or reset the group's offsets with Kafka's consumer-groups tool",
+        ) from error
+    if decoded.v != VERSION:
+        raise StateError(
+            f"{partition}@{next_offset}: committed by checkpoint version {decoded.v}, this longwatch reads {VERSION}",
+            hint="run the longwatch version that committed it, or a newer one",
+        )
+    return Position(next_offset, decoded)
+
+
+class Store(Protocol):
+    """Where outputs and positions go, together or not at all."""
+
+    def committed(self, partition: Partition) -> Position | None:
+        """Last committed position of a partition; None where nothing was."""
+        ...
+
+    def commit(self, outputs: list[Output], positions: dict[Partition, Position]) -> None:
+        """Make outputs and positions durable in one step."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; nothing is committed."""
+        ...

@@ -1,0 +1,297 @@
+"""The command line: reads arguments, calls one command, turns errors into a line, a hint and an exit code.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longwatch.pipeline.console import set_up_logging, write_error, write_line
+from longwatch.pipeline.errors import BundleUnusableError, ConfigFileError, LongwatchError, UsageError
+
+INTERRUPTED = 130
+
+_EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "onnxruntime": "cpu"}
+
+# Typer carries its own copy of click since 0.20, so the base of its usage errors is found, not imported.
+_PARSER_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+@dataclass(frozen=True)
+class Globals:
+    """Options that any verb takes; read without typer, whose own reading loads pydantic even for `--help`."""
+
+    debug: bool
+    log_format: str
+
+
+class FormatKind(StrEnum):
+    """Formats that `init` can start from."""
+
+    text = "text"
+    json = "json"
+    otel = "otel"
+    rfc5424 = "rfc5424"
+    rfc3164 = "rfc3164"
+
+
+class SourceKind(StrEnum):
+    """Sources that `init` can start from."""
+
+    kafka = "kafka"
+    files = "files"
+    stdin = "stdin"
+
+
+class SchemaKind(StrEnum):
+    """Schemas that `schema` prints."""
+
+    config = "config"
+    alert = "alert"
+
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key, such as windows.idle_gap=5m; repeatable."),
+]
+
+
+_ANYWHERE = """\b
+Options of every command:
+  --debug                        show tracebacks
+  --log-format auto|text|json    log lines on standard error (or LONGWATCH_LOG_FORMAT)
+
+\b
+Start with:
+  longwatch demo
+  longwatch init && longwatch validate pipeline.yaml"""
+
+
+def _epilog(example: str) -> str:
+    codes = "0 done, 1 failed, 2 configuration or usage wrong,\n  75 fenced or fatal (start it again), 130 interrupted"
+    return f"\b\nExample:\n  {example}\n\n\b\nExit codes:\n  {codes}"
+
+
+app = typer.Typer(
+    name="longwatch",
+    help="Long event-log streams in, calibrated alerts out.",
+    epilog=_ANYWHERE,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script: runs one command and gives its exit code."""
+    given, options = _take_globals(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given, prog_name="longwatch", standalone_mode=False, obj=options)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except _PARSER_ERROR as error:
+        error.show(file=sys.stderr)
+        return int(error.exit_code)
+    except Exception as error:
+        return _report(error, options.debug)
+    return code if isinstance(code, int) else 0
+
+
+@app.command(
+    short_help="Watch a made-up company's log and show the alerts.",
+    epilog=_epilog("longwatch demo --days 7 --out demo"),
+)
+def demo(
+    context: typer.Context,
+    seed: Annotated[int, typer.Option(help="Seed of the made-up company.")] = 7,
+    days: Annotated[int | None, typer.Option(min=1, help="Days of log to make.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for log, alerts and report.")] = None,
+) -> int:
+    """Make up a company's log with known incidents, watch it, and show the alerts; no broker, no GPU."""
+    return _execute(context, "demo", seed=seed, days=days, out=out)
+
+
+@app.command(
+    short_help="Write a pipeline.yaml to start from.",
+    epilog=_epilog("longwatch init watch --format json --source kafka"),
+)
+def init(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where pipeline.yaml goes.")] = Path("."),
+    format_: Annotated[FormatKind, typer.Option("--format", help="What a record looks like.")] = FormatKind.text,
+    source: Annotated[SourceKind, typer.Option(help="Where records come from.")] = SourceKind.files,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite pipeline.yaml.")] = False,
+) -> int:
+    """Write a commented pipeline.yaml to start from."""
+    return _execute(context, "init", folder=folder, format_=format_.value, source=source.value, force=force)
+
+
+@app.command(
+    short_help="Check a configuration and say what it means.",
+    epilog=_epilog("longwatch validate pipeline.yaml --set windows.idle_gap=5m"),
+)
+def validate(
+    context: typer.Context,
+    config: ConfigPath,
+    settings: Settings = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the whole configuration, without secrets.")] = False,
+) -> int:
+    """Check a configuration and say what it means; reads no record and asks no broker."""
+    return _execute(context, "validate", config=config, overrides=_overrides(settings), show=show)
+
+
+@app.command(
+    short_help="Learn a bundle from records.", epilog=_epilog("longwatch train pipeline.yaml --out bundles/app")
+)
+def train(
+    context: typer.Context,
+    config: ConfigPath,
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = Path("bundle"),
+    settings: Settings = None,
+    model_config: Annotated[Path | None, typer.Option(help="YAML of the network.")] = None,
+    train_config: Annotated[Path | None, typer.Option(help="YAML of the training.")] = None,
+    exclude_entities: Annotated[Path | None, typer.Option(help="File of entities to leave out, one to a line.")] = None,
+) -> int:
+    """Learn templates, network and calibration from the records of a configuration, and write a bundle."""
+    options = {"model_config": model_config, "train_config": train_config, "exclude_entities": exclude_entities}
+    return _execute(context, "train", config=config, overrides=_overrides(settings), out=out, **options)
+
+
+@app.command(
+    short_help="Read records, score them, raise alerts.",
+    epilog=_epilog("longwatch run pipeline.yaml --instance worker-1"),
+)
+def run(
+    context: typer.Context,
+    config: ConfigPath,
+    settings: Settings = None,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the end of what is there now.")] = False,
+    instance: Annotated[
+        str | None, typer.Option(help="Stable name of this worker, so that a restart takes its partitions back.")
+    ] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds.")] = None,
+) -> int:
+    """Read records, score them, raise alerts; goes on where the last run committed."""
+    options = {"until_end": until_end, "instance": instance, "max_seconds": max_seconds}
+    return _execute(context, "run", config=config, overrides=_overrides(settings), **options)
+
+
+@app.command(
+    short_help="Replay history and report its alerts.",
+    epilog=_epilog("longwatch backtest pipeline.yaml old.log.zst --labels labels.csv"),
+)
+def backtest(
+    context: typer.Context,
+    config: ConfigPath,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Instead of the source.")] = None,
+    settings: Settings = None,
+    start: Annotated[str | None, typer.Option(help="First event time, ISO 8601.")] = None,
+    end: Annotated[str | None, typer.Option(help="Event time to stop before, ISO 8601.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV of known incidents to compare with.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for alerts and report.")] = Path("backtest"),
+) -> int:
+    """Replay history through the same code and report the alerts that would have been raised."""
+    options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out}
+    return _execute(context, "backtest", config=config, overrides=_overrides(settings), **options)
+
+
+@app.command(
+    short_help="Export a bundle's network to ONNX.", epilog=_epilog("longwatch export bundles/app --out app.onnx")
+)
+def export(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Where the result goes.")],
+) -> int:
+    """Export a bundle's network to ONNX, its parity checked before it is written."""
+    return _execute(context, "export", bundle=bundle, out=out)
+
+
+@app.command(short_help="Print a JSON Schema.", epilog=_epilog("longwatch schema config > longwatch.schema.json"))
+def schema(
+    context: typer.Context,
+    what: Annotated[SchemaKind, typer.Argument(metavar="config|alert", help="Which schema.")] = SchemaKind.config,
+) -> int:
+    """Print the JSON Schema of configurations, for editors, or of alerts, for those who read them."""
+    return _execute(context, "schema", what=what.value)
+
+
+@app.command(epilog=_epilog("longwatch version"))
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    write_line(f"longwatch {installed('longwatch')}")
+
+
+def _execute(context: typer.Context, verb: str, **arguments: Any) -> int:
+    """Calls `longwatch.pipeline.commands.<verb>.<verb>`; what it returns, if a number, is the exit code."""
+    log_format = context.obj.log_format
+    if log_format not in ("auto", "text", "json"):
+        raise UsageError(f"--log-format {log_format}: expected auto, text or json", "auto has colours on a terminal")
+    set_up_logging(log_format)
+    code = getattr(import_module(f"longwatch.pipeline.commands.{verb}"), verb)(**arguments)
+    return code if isinstance(code, int) else 0
+
+
+def _overrides(settings: list[str] | None) -> Mapping[str, str]:
+    pairs = [text.partition("=") for text in settings or []]
+    for key, equals, _ in pairs:
+        if not equals or not key:
+            raise UsageError(f"--set {key}: expected KEY=VALUE", "for example --set windows.idle_gap=5m")
+    return {key: value for key, _, value in pairs}
+
+
+def _take_globals(arguments: Sequence[str]) -> tuple[list[str], Globals]:
+    """The arguments without `--debug` and `--log-format`, which may stand anywhere before `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest, debug, log_format = [], False, os.environ.get("LONGWATCH_LOG_FORMAT", "auto")
+    words = iter(arguments[:end])
+    for word in words:
+        if word == "--debug":
+            debug = True
+        elif word.split("=")[0] == "--log-format":
+            log_format = word.partition("=")[2] or next(words, "")
+        else:
+            rest.append(word)
+    return [*rest, *arguments[end:]], Globals(debug, log_format)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Prints what happened, as far as its reader can act on it."""
+    if debug:
+        write_line("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    known = _as_known(error)
+    if known is None:
+        write_error(f"unexpected {type(error).__name__}: {error or 'no message'}".splitlines()[0])
+        write_line("hint: run again with --debug for the traceback", sys.stderr)
+        return 1
+    problems = known.problems if isinstance(known, ConfigFileError) else (known,)
+    for problem in problems:
+        write_error(str(problem))
+    if len(problems) > 1:
+        write_line(f"{len(problems)} errors", sys.stderr)
+    return known.exit_code
+
+
+def _as_known(error: Exception) -> LongwatchError | None:
+    """The error as one of ours; None for a bug. The model's errors are looked up only if it has been imported."""
+    if isinstance(error, LongwatchError):
+        return error
+    scorer = sys.modules.get("longwatch.model.scorer")
+    if scorer is not None and isinstance(error, (scorer.BundleError, scorer.ScorerUnavailableError)):
+        return BundleUnusableError(str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        extra = _EXTRAS[error.name]
+        return UsageError(f"this command needs `{error.name}`", f"pip install 'longwatch[{extra}]'")
+    return None

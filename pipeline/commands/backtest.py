@@ -1,0 +1,119 @@
+"""`longwatch backtest pipeline.yaml old.log.zst`: history through the worker's own loop, and a report on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from longwatch.pipeline.assembly import Model, build_engine, open_model
+from longwatch.pipeline.backtest import Replay, replay
+from longwatch.pipeline.clock import SystemClock
+from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
+from longwatch.pipeline.config import Config, load_config
+from longwatch.pipeline.console import ProgressReport, write_line
+from longwatch.pipeline.errors import UsageError
+from longwatch.pipeline.labels import Labels, read_labels
+from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, tokens_of, windows_of
+from longwatch.pipeline.template_columns import TemplateColumns
+from longwatch.pipeline.worker import Progress
+
+
+def backtest(
+    config: Path,
+    overrides: Mapping[str, str],
+    files: list[Path],
+    start: str | None,
+    end: str | None,
+    labels: Path | None,
+    out: Path,
+) -> int:
+    """Replays files, or the configured source, and writes scores, alerts, summary and threshold sweep to `out`."""
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty", "choose another folder with --out")
+    loaded = load_config(config, overrides)
+    truth = None if labels is None else read_labels(labels)
+    model = open_model(loaded)
+    done = replay_history(loaded, model, files, start, end, out)
+    in_topic = not files and loaded.source.kafka is not None
+    figures = report(done, model, truth, Slice() if in_topic else _slice(start, end), out)
+    write_line(render(figures))
+    write_line(f"scores, alerts, summary and threshold sweep: {out}")
+    return 0
+
+
+def replay_history(
+    config: Config, model: Model, files: list[Path], start: str | None, end: str | None, out: Path
+) -> Replay:
+    """Replay with progress; scores and alerts go to `out`."""
+    engine = build_engine(config, model, instance="backtest", keep_scores=True)
+    source = bounded_source(config, files, start, end)
+    timeout = config.windows.idle_timeout
+    with ProgressReport("replaying", unit="records") as progress:
+        seen = 0
+
+        def on_progress(now: Progress) -> None:
+            nonlocal seen
+            progress.advance(now.records - seen)
+            seen = now.records
+
+        try:
+            return replay(
+                source,
+                engine,
+                SystemClock(),
+                out,
+                idle_timeout_ms=None if timeout is None else timeout.ms,
+                on_progress=on_progress,
+            )
+        finally:
+            source.close()
+
+
+def report(done: Replay, model: Model, truth: Labels | None, part: Slice, out: Path) -> dict[str, Any]:
+    """Figures of the windows that begin within the slice, also written to `out`."""
+    windows = part.keep(windows_of(done.scores, done.alerts))
+    figures = summary(windows, truth)
+    figures["records"] = {
+        "read": done.progress.records,
+        "dead_letters": done.progress.dead_letters,
+        "late": done.progress.late,
+    }
+    if truth is not None and len(windows):
+        texts = TemplateColumns(model.templates).texts
+        tokens = tokens_of(done.scores, windows, texts)
+        figures["floors"] = floors(windows, tokens, model.bundle.evidence, truth)
+    (out / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+    windows.write_parquet(out / "windows.parquet")
+    if len(windows):
+        threshold_sweep(windows, truth).write_csv(out / "thresholds.csv")
+    return figures
+
+
+def render(figures: Mapping[str, Any]) -> str:
+    """The figures for a person."""
+    lines = [
+        f"{figures['events']:,} events in {figures['windows']:,} windows over {figures['days']:.2f} days: "
+        f"{figures['alerts']} alerted ({figures['alerts_per_day']} a day); "
+        f"{figures['records']['dead_letters']} dead letters, {figures['records']['late']} late"
+    ]
+    if (found := figures.get("detection")) is not None:
+        lines.append(f"{found['units']:,} judged, {found['anomalous']} of them anomalous")
+        rows = [("longwatch", found["auroc"], found, "threshold from normal validation")]
+        rows += [
+            (name, floor["auroc"], floor["any"], f"any at all; best F1 in hindsight {floor['f1_in_hindsight']}")
+            for name, floor in figures["floors"].items()
+        ]
+        lines += [
+            f"  {name:14} AUROC {area:.4f}  F1 {rates['f1']:.3f}  precision {rates['precision']:.3f}  "
+            f"recall {rates['recall']:.3f}  false alarms {rates['false_alarms']}  ({how})"
+            for name, area, rates, how in rows
+        ]
+        lines.append(f"  median delay to the alert: {found['delay_events_median']} events")
+    return "\n".join(lines)
+
+
+def _slice(start: str | None, end: str | None) -> Slice:
+    """Files are read whole, so that windows have their history; the times say which windows are reported on."""
+    return Slice(*(None if text is None else event_time_ms(text) for text in (start, end)))

@@ -1,0 +1,81 @@
+"""`longwatch run pipeline.yaml`: the live worker, on Kafka or embedded, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from longwatch.pipeline.assembly import build_engine, open_model
+from longwatch.pipeline.clock import Clock, SystemClock
+from longwatch.pipeline.config import Config, load_config
+from longwatch.pipeline.embedded_worker import open_embedded_worker
+from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.worker import Worker, WorkerSettings
+
+log = structlog.get_logger("longwatch.run")
+
+
+def run(
+    config: Path, overrides: Mapping[str, str], until_end: bool, instance: str | None, max_seconds: float | None
+) -> int:
+    """Reads records, scores them, commits alerts; SIGTERM and SIGINT finish the batch in hand and commit it."""
+    loaded = load_config(config, overrides)
+    engine = build_engine(loaded, open_model(loaded), instance=instance or "")
+    settings = WorkerSettings(
+        commit_interval_s=_commit_interval_s(loaded),
+        until_end=until_end,
+        idle_timeout_ms=None if loaded.windows.idle_timeout is None else loaded.windows.idle_timeout.ms,
+    )
+    with stopped_by_signals(max_seconds) as stop, _worker(loaded, engine, SystemClock(), settings, instance) as worker:
+        log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
+        done = worker.run(stop)
+    log.info(
+        "stopped",
+        records=done.records,
+        alerts=done.alerts,
+        dead_letters=done.dead_letters,
+        late=done.late,
+        commits=done.commits,
+    )
+    return 0
+
+
+@contextmanager
+def stopped_by_signals(max_seconds: float | None = None) -> Iterator[threading.Event]:
+    """An event that SIGTERM, SIGINT or the passing of `max_seconds` sets."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    timer = None if max_seconds is None else threading.Timer(max_seconds, stop.set)
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield stop
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _worker(
+    config: Config, engine: Engine, clock: Clock, settings: WorkerSettings, instance: str | None
+) -> Iterator[Worker]:
+    if config.sink.kafka is not None:
+        from longwatch.pipeline.kafka_worker import open_kafka_worker
+
+        with open_kafka_worker(config, engine, clock, settings, instance) as worker:
+            yield worker
+    else:
+        with open_embedded_worker(config, engine, clock, settings) as worker:
+            yield worker
+
+
+def _commit_interval_s(config: Config) -> float:
+    return config.sink.kafka.commit_interval.seconds if config.sink.kafka is not None else 0.5

@@ -1,0 +1,161 @@
+"""`longwatch train pipeline.yaml --out bundle`: a history read by the live code, a bundle written at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from longwatch.pipeline.assembly import window_rules
+from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
+from longwatch.pipeline.config import Config, load_config
+from longwatch.pipeline.console import ProgressReport, write_line
+from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.errors import BundleUnusableError, InputError, UsageError
+from longwatch.pipeline.history import History, Selection, read_leaves, read_windows
+from longwatch.pipeline.template_columns import TemplateColumns
+from longwatch.pipeline.templates import TemplateSet
+
+log = structlog.get_logger("longwatch.train")
+
+_PACKAGES = ("longwatch", "torch", "onnx", "numpy", "polars")
+
+
+def train(
+    config: Path,
+    overrides: Mapping[str, str],
+    model_config: Path | None,
+    train_config: Path | None,
+    out: Path,
+    exclude_entities: Path | None,
+    until: str | None = None,
+) -> int:
+    """Reads the configured source to its end, learns, and writes the bundle to `out`."""
+    if out.exists():
+        raise UsageError(f"{out} is there already, and a bundle is never changed", "choose another folder with --out")
+    loaded = load_config(config, overrides)
+    selection = Selection(_lines(exclude_entities), None if until is None else event_time_ms(until))
+    templates, history = read_history(loaded, selection)
+    fit_and_write(loaded, templates, history, model_config, train_config, out)
+    return 0
+
+
+def read_history(config: Config, selection: Selection) -> tuple[TemplateSet, History]:
+    """Template set and windows of the configured source: one pass over it for each."""
+    decoder = Decoder(config.format, config.entity)
+    masks = [mask.pattern for mask in config.templates.masks]
+    found = read_leaves(bounded_source(config), decoder, masks, selection)
+    templates = TemplateSet.learn(found, masks, config.templates.merge_above)
+    with ProgressReport("reading", unit="records") as progress:
+        done = 0
+
+        def report(records: int) -> None:
+            nonlocal done
+            progress.advance(records - done)
+            done = records
+
+        history = read_windows(
+            bounded_source(config), decoder, TemplateColumns(templates), window_rules(config.windows), selection, report
+        )
+    log.info(
+        "history",
+        records=history.records,
+        rejected=history.rejected,
+        late=history.late,
+        windows=len(history.windows),
+        templates=len(set(templates.templates.values())),
+    )
+    if len(history.windows) < 3:
+        raise InputError(
+            f"{len(history.windows)} windows in {history.records:,} records ({history.rejected:,} rejected): too few",
+            "read a longer time, or make windows.max_events smaller; `longwatch validate` shows what is configured",
+        )
+    return templates, history
+
+
+def fit_and_write(
+    config: Config,
+    templates: TemplateSet,
+    history: History,
+    model_config: Path | None,
+    train_config: Path | None,
+    out: Path,
+) -> None:
+    """Trains on the history and writes the bundle."""
+    from longwatch.model.bundle import BundleError, write_bundle
+    from longwatch.model.config import ModelConfig, TrainConfig, load_model_config, load_train_config
+    from longwatch.model.dataset import Windows
+    from longwatch.model.fit import fit
+
+    shape = ModelConfig() if model_config is None else load_model_config(model_config)
+    how = TrainConfig() if train_config is None else load_train_config(train_config)
+    windows = Windows(history.tokens(), *history.times())
+    with ProgressReport("training", how.max_steps, "steps") as progress:
+        fitted = fit(windows, shape, how, templates.to_json(), _kept(config), _versions(), _shown(progress))
+    try:
+        bundle = write_bundle(out, fitted.parts, datetime.now(UTC).isoformat(timespec="seconds"))
+    except BundleError as error:
+        raise BundleUnusableError(str(error)) from error
+    _say(config, bundle.digest, fitted, out)
+
+
+def _shown(progress: ProgressReport) -> Any:
+    done = 0
+
+    def report(step: int, max_steps: int, fit_nll: float, validation_nll: float) -> None:
+        nonlocal done
+        progress.advance(step - done)
+        done = step
+        log.info("step", step=step, of=max_steps, fit_nll=round(fit_nll, 4), validation_nll=round(validation_nll, 4))
+
+    return report
+
+
+def _say(config: Config, digest: str, fitted: Any, out: Path) -> None:
+    split = fitted.split
+    write_line(
+        f"{out}: {len(split.fit)} windows trained on, {len(split.early_stop)} to stop early, "
+        f"{len(split.calibration)} to calibrate ({fitted.days:.2f} days); "
+        f"{fitted.trained.validation_nll:.3f} nats an event; digest {digest[:16]}"
+    )
+    from longwatch.pipeline.assembly import rules_for
+
+    for rule in rules_for(config, fitted.parts.calibration):
+        for kind, note in rule.thresholds.items():
+            write_line(
+                f"  rule {rule.name}: {kind} score >= {note.value:.3f} "
+                f"({note.set_by} {note.setting:g}), about {note.expected_per_day:.3g} a day on normal data"
+            )
+
+
+def _kept(config: Config) -> dict[str, Any]:
+    """What of the configuration shapes the windows and templates a bundle is made for."""
+    kept: dict[str, Any] = config.model_dump(
+        mode="json", exclude_none=True, include={"pipeline", "format", "entity", "templates", "windows"}
+    )
+    return {"pipeline": kept}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def _lines(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    try:
+        return frozenset(line for line in path.read_text().splitlines() if line)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}", "give a file with one entity to a line"
+        ) from error

@@ -1,0 +1,67 @@
+"""The configuration of a pipeline: what YAML may say, with types, defaults and errors that name line and column."""
+
+from longwatch.pipeline.config.detection import (
+    Alerts,
+    Limits,
+    Mask,
+    Match,
+    Rule,
+    Scorer,
+    Templates,
+    Threshold,
+    Thresholds,
+    Windows,
+)
+from longwatch.pipeline.config.format import (
+    Entity,
+    Format,
+    JsonFormat,
+    JsonTimestamp,
+    OtelFormat,
+    Rfc3164Format,
+    Rfc5424Format,
+    TextFormat,
+    TextTimestamp,
+)
+from longwatch.pipeline.config.kafka_client import ClientOptions
+from longwatch.pipeline.config.load import config_from, load_config
+from longwatch.pipeline.config.root import Config
+from longwatch.pipeline.config.sink import EmbeddedSink, KafkaSink, Sink
+from longwatch.pipeline.config.source import AsTopic, FilesSource, KafkaSource, Source, StdinSource
+from longwatch.pipeline.config.values import Duration, Size
+
+__all__ = [
+    "Alerts",
+    "AsTopic",
+    "ClientOptions",
+    "Config",
+    "Duration",
+    "EmbeddedSink",
+    "Entity",
+    "FilesSource",
+    "Format",
+    "JsonFormat",
+    "JsonTimestamp",
+    "KafkaSink",
+    "KafkaSource",
+    "Limits",
+    "Mask",
+    "Match",
+    "OtelFormat",
+    "Rfc3164Format",
+    "Rfc5424Format",
+    "Rule",
+    "Scorer",
+    "Sink",
+    "Size",
+    "Source",
+    "StdinSource",
+    "Templates",
+    "TextFormat",
+    "TextTimestamp",
+    "Threshold",
+    "Thresholds",
+    "Windows",
+    "config_from",
+    "load_config",
+]

@@ -1,0 +1,121 @@
+"""Windows in, alerts out: the network's surprise and the cheap evidence, calibrated together, against thresholds.
+
+Pure: no I/O and no clock. Each message belongs to the record that caused it (`trigger_offset`), so the messages of a
+partition are a function of its records, and a restarted worker leaves out exactly those below its committed offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from longwatch.model.scorer import Calibration, Evidence, Scorer, WindowTokens
+from longwatch.pipeline.alert_builder import AlertBuilder, Message, Touched
+from longwatch.pipeline.alerts import Lifecycle, ThresholdNote
+from longwatch.pipeline.detection import AlertKind, AlertState, Detection, Scores, escalations
+from longwatch.pipeline.outputs import Kind, Output
+from longwatch.pipeline.packing import pack
+from longwatch.pipeline.records import Partition
+from longwatch.pipeline.score_log import score_frame
+from longwatch.pipeline.windows import Window
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Thresholds for the entities and sources that match; globs, case-sensitive."""
+
+    name: str
+    entity: str = "*"
+    source: str = "*"
+    thresholds: Mapping[AlertKind, ThresholdNote] = field(default_factory=dict)
+
+    def matches(self, partition: Partition, entity: str) -> bool:
+        """Whether this rule decides for an entity of that partition's topic."""
+        return fnmatchcase(entity, self.entity) and fnmatchcase(partition.topic, self.source)
+
+
+class Detector:
+    """Scores touched windows and raises what their scores call for.
+
+    The first rule that matches decides; the last must match everything.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        evidence: Evidence,
+        calibration: Calibration,
+        rules: Sequence[Rule],
+        builder: AlertBuilder,
+    ) -> None:
+        self._scorer = scorer
+        self._evidence = evidence
+        self._calibration = calibration
+        self._rules = tuple(rules)
+        self._builder = builder
+
+    def detect(
+        self, touched: Sequence[Touched], *, keep_scores: bool = False
+    ) -> tuple[list[Output], list[pl.DataFrame]]:
+        """Alert messages in order of their trigger, and with `keep_scores` the scores of every event scored now."""
+        windows = [item.window for item in touched]
+        tokens = pack(windows)
+        counts = (tokens.lengths - tokens.scored).astype(np.int64)
+        scores = self._score(windows, tokens, counts)
+        bounds = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        outputs: list[Output] = []
+        for item, start, stop in zip(touched, bounds[:-1], bounds[1:], strict=True):
+            outputs += self._raise(item, scores.slice(start, stop))
+        frames = [score_frame([(i.partition, i.window) for i in touched], tokens, scores)] if keep_scores else []
+        return sorted(outputs, key=lambda output: (output.partition, output.trigger_offset)), frames
+
+    def _score(self, windows: Sequence[Window], tokens: WindowTokens, counts: NDArray[np.int64]) -> Scores:
+        """Scores of all unscored tokens; each window's running statistic moves on."""
+        surprise = self._scorer.score(tokens)
+        flags = self._evidence.flags(tokens)
+        event = self._calibration.event_score(surprise, flags)
+        detections = [self._detection(window) for window in windows]
+        states = np.stack([detection.statistic for detection in detections])
+        states, so_far = self._calibration.window_scores(states, surprise, flags, counts)
+        for window, detection, state in zip(windows, detections, states, strict=True):
+            detection.statistic = state
+            window.num_scored = len(window.columns)
+        return Scores(surprise, flags, event, so_far)
+
+    def _detection(self, window: Window) -> Detection:
+        if window.detection is None:
+            window.detection = Detection(self._calibration.window_state(), window.context)
+        detection: Detection = window.detection
+        return detection
+
+    def _raise(self, item: Touched, scores: Scores) -> Iterator[Output]:
+        detection = self._detection(item.window)
+        before = detection.add(scores)
+        rule = next(rule for rule in self._rules if rule.matches(item.partition, item.window.entity))
+        for kind, threshold in rule.thresholds.items():
+            state = detection.alerts.setdefault(kind, AlertState())
+            for row, level in escalations(state, scores.of(kind), threshold.value):
+                lifecycle: Lifecycle = "update" if state.level else "open"
+                state.level, state.revision = level, state.revision + 1
+                message = Message(kind, rule.name, threshold, lifecycle, state.revision, before + row + 1)
+                yield from self._emit(item, detection, message)
+            if state.level and item.window.close is not None:
+                message = Message(kind, rule.name, threshold, "close", state.revision + 1, before + len(scores))
+                yield from self._emit(item, detection, message)
+
+    def _emit(self, item: Touched, detection: Detection, message: Message) -> Iterator[Output]:
+        trigger = _trigger(item.window, detection.first_row + message.stop - 1, message.lifecycle)
+        if trigger >= item.silent_below:
+            alert = self._builder.build(item, detection, message, trigger)
+            yield Output(Kind.ALERT, item.partition, trigger, alert.alert_id.encode(), alert.encode())
+
+
+def _trigger(window: Window, row: int, lifecycle: Lifecycle) -> int:
+    if window.close is not None and (lifecycle == "close" or row >= len(window.columns)):
+        return window.close.trigger_offset
+    return int(window.columns["offset"][row])

@@ -1,0 +1,50 @@
+"""A worker without a broker: files or standard input in, one SQLite database out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from longwatch.pipeline.clock import Clock
+from longwatch.pipeline.config import Config
+from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.sinks.embedded import Deliver, EmbeddedStore
+from longwatch.pipeline.sinks.streams import LineFile, LineStream
+from longwatch.pipeline.sources.local import open_local
+from longwatch.pipeline.worker import Progress, Worker, WorkerSettings
+
+
+@contextmanager
+def open_embedded_worker(
+    config: Config,
+    engine: Engine,
+    clock: Clock,
+    settings: WorkerSettings,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    deliver: list[Deliver] | None = None,
+) -> Iterator[Worker]:
+    """A worker with its partitions assigned; `deliver` also gets every committed alert.
+
+    Raises:
+        StateError: the database is in use or another program's. InputError: a file cannot be read.
+    """
+    sink = config.sink.embedded
+    if sink is None:
+        raise StateError("an embedded worker needs sink.embedded", "`longwatch validate` shows what is set")
+    receivers: list[Deliver] = list(deliver or [])
+    if sink.file is not None:
+        receivers.append(LineFile(sink.file))
+    if sink.stdout:
+        receivers.append(LineStream(sys.stdout))
+    source = open_local(config, clock)
+    store = EmbeddedStore(sink.database, receivers)
+    worker = Worker(source, engine, store, clock, settings, on_progress=on_progress)
+    try:
+        worker.assigned(source.partitions)
+        yield worker
+    finally:
+        store.close()
+        source.close()

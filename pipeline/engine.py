@@ -1,0 +1,178 @@
+"""Records in, outputs and positions out: decode, templates, windows and detector of every assigned partition.
+
+No I/O and no clock: the worker, the backtest and the tests run this same code and differ in where records come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from longwatch.pipeline.alert_builder import Touched
+from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
+from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.detector import Detector
+from longwatch.pipeline.outputs import Kind, Output, originals
+from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.template_columns import TemplateColumns
+from longwatch.pipeline.windows import PartitionWindows, Window, WindowRules
+
+
+@dataclass
+class Assigned:
+    """One assigned partition; outputs of records below `committed` were made by an earlier life of the worker."""
+
+    windows: PartitionWindows
+    next_offset: int
+    committed: int
+    partial_below: int = -1
+
+
+@dataclass
+class Result:
+    """What a batch of records led to; `score_frames` holds every event score, for backtests."""
+
+    outputs: list[Output] = field(default_factory=list)
+    score_frames: list[pl.DataFrame] = field(default_factory=list)
+    num_records: int = 0
+
+
+@dataclass(frozen=True)
+class _Digested:
+    """Windows to score, and the dead letters and late events met on the way."""
+
+    touched: list[Touched]
+    outputs: list[Output]
+
+
+class Engine:
+    """The state of all assigned partitions; each partition's outputs depend on its own records only."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        templates: TemplateColumns,
+        rules: WindowRules,
+        detector: Detector,
+        digests: tuple[str, str],
+        *,
+        keep_scores: bool = False,
+    ) -> None:
+        self._decoder = decoder
+        self._templates = templates
+        self._rules = rules
+        self._detector = detector
+        self._bundle, self._config = (digest[:16] for digest in digests)
+        self._keep_scores = keep_scores
+        self._assigned: dict[Partition, Assigned] = {}
+
+    def assign(self, partition: Partition, position: Position | None, start: int, *, readable_from: int = 0) -> int:
+        """Begin a partition; gives the offset to read from: `replay_from`, so that its open windows are rebuilt.
+
+        Without a committed position reading begins at `start`. What lies before `readable_from` is gone: windows
+        that began there are cut, and their alerts say `partial`.
+        """
+        if position is None:
+            self._assigned[partition] = Assigned(PartitionWindows(self._rules), start, start)
+            return start
+        replay_from = max(position.metadata.replay_from, readable_from)
+        partial = position.next_offset if replay_from > position.metadata.replay_from else -1
+        windows = PartitionWindows(self._rules, position.metadata.event_time)
+        self._assigned[partition] = Assigned(windows, replay_from, position.next_offset, partial)
+        return replay_from
+
+    def forget(self, partition: Partition) -> None:
+        """Drop a partition's state: another worker has it now."""
+        self._assigned.pop(partition, None)
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """Assigned partitions."""
+        return list(self._assigned)
+
+    def process(self, batches: Sequence[RecordBatch]) -> Result:
+        """Take the next records of any assigned partitions."""
+        digested = [self._digest(batch) for batch in batches if batch.partition in self._assigned]
+        touched = [item for part in digested for item in part.touched]
+        result = Result([output for part in digested for output in part.outputs])
+        result.num_records = sum(len(batch.frame) for batch in batches)
+        return self._detect(touched, result)
+
+    def close_idle(self, partition: Partition) -> Result:
+        """Close a silent partition's windows, as the next record would after such a silence."""
+        state = self._assigned[partition]
+        windows = state.windows.close_all(state.next_offset)
+        return self._detect([self._touch(partition, window) for window in windows], Result())
+
+    def silent_since_ms(self, partition: Partition) -> int | None:
+        """Arrival time of the last record of a partition that has open windows; None where nothing waits."""
+        windows = self._assigned[partition].windows
+        return windows.last_timestamp_ms if windows.num_open and windows.last_timestamp_ms >= 0 else None
+
+    def positions(self) -> dict[Partition, Position]:
+        """Where each partition stands: commit these together with all outputs given so far."""
+        return {partition: self._position(state) for partition, state in self._assigned.items() if not behind(state)}
+
+    def _position(self, state: Assigned) -> Position:
+        replay_from, event_time = state.windows.replay_point(state.next_offset)
+        return Position(state.next_offset, Metadata(VERSION, replay_from, event_time, self._bundle, self._config))
+
+    def _digest(self, batch: RecordBatch) -> _Digested:
+        """Windows of one batch; what lies below the committed offset only rebuilds them, silently."""
+        state = self._assigned[batch.partition]
+        again, new = _split(batch, state.committed)
+        for part in again:
+            state.windows.advance(part.frame, self._events(part)[0])
+        outputs: list[Output] = []
+        touched: list[Touched] = []
+        for part in new:
+            events, rejected = self._events(part)
+            advance = state.windows.advance(part.frame, events)
+            touched += [self._touch(part.partition, window) for window in advance.windows]
+            outputs += originals(Kind.DEAD_LETTER, part, rejected)
+            outputs += originals(Kind.LATE, part, _late_reasons(advance.late, state.windows))
+        state.next_offset = max(state.next_offset, batch.next_offset)
+        return _Digested(touched, outputs)
+
+    def _touch(self, partition: Partition, window: Window) -> Touched:
+        state = self._assigned[partition]
+        return Touched(partition, window, state.committed, window.first_offset < state.partial_below)
+
+    def _events(self, batch: RecordBatch) -> tuple[pl.DataFrame, pl.DataFrame]:
+        decoded = self._decoder.decode(batch.frame)
+        return self._templates.add(decoded.events), decoded.rejected
+
+    def _detect(self, touched: list[Touched], result: Result) -> Result:
+        if touched:
+            alerts, frames = self._detector.detect(touched, keep_scores=self._keep_scores)
+            result.outputs += alerts
+            result.score_frames += frames
+        return result
+
+
+def behind(state: Assigned) -> bool:
+    """Whether the partition is still being rebuilt: committing it now would move its offset back."""
+    return state.next_offset < state.committed
+
+
+def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[RecordBatch]]:
+    """The part of a batch below the committed offset, and the rest; empty parts left out."""
+    offsets = batch.frame["offset"].to_numpy()
+    cut = int(np.searchsorted(offsets, committed))
+    again, new = batch.frame.head(cut), batch.frame.slice(cut)
+    return (
+        [RecordBatch(batch.partition, again, committed)] if len(again) else [],
+        [RecordBatch(batch.partition, new, batch.next_offset)] if len(new) else [],
+    )
+
+
+def _late_reasons(late: pl.DataFrame, windows: PartitionWindows) -> pl.DataFrame:
+    detail = pl.format(
+        "event time {} is older than the watermark by more than allowed_lateness ({} ms)",
+        pl.from_epoch("event_time_ms", "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ"),
+        pl.lit(windows.rules.allowed_lateness_ms),
+    )
+    return late.select("offset", pl.lit("late").alias("reason"), detail.alias("detail"))

@@ -1,0 +1,301 @@
+"""The one file that imports kafka-python: clients with every safety setting written out, and its errors translated.
+
+Values in and out are bytes: a deserializer that raises would stop the consumer at that record for ever.
+"""
+
+import difflib
+import socket
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+
+import polars as pl
+
+from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedError, LongwatchError
+from longwatch.pipeline.kafka_errors import BrokerUnreachableError, ClientFailedError, TopicMissingError
+from longwatch.pipeline.kafka_settings import KafkaSettings
+from longwatch.pipeline.records import RECORD_SCHEMA
+
+with warnings.catch_warnings():
+    # kafka-python 3.0.12 reads its schemas, at import, through a call that Python 3.11 calls deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
+    from kafka import errors as kafka_errors
+    from kafka.admin import NewTopic
+    from kafka.consumer.fetcher import Fetcher
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.structs import OffsetAndMetadata, TopicPartition
+
+# What carries a promise, or what longwatch has a setting of its own for.
+_OWN = """
+bootstrap_servers group_id group_instance_id enable_auto_commit auto_offset_reset isolation_level check_crcs
+allow_auto_create_topics key_deserializer value_deserializer max_poll_records partition_assignment_strategy
+enable_idempotence transactional_id transaction_timeout_ms delivery_timeout_ms acks retries linger_ms compression_type
+max_in_flight_requests_per_connection max_request_size max_block_ms key_serializer value_serializer partitioner
+bootstrap_timeout_ms metrics_enabled kafka_client
+"""
+OWN_OPTIONS = frozenset(_OWN.split())
+CLIENT_OPTIONS = (
+    KafkaConsumer.DEFAULT_CONFIG.keys() | KafkaProducer.DEFAULT_CONFIG.keys() | KafkaAdminClient.DEFAULT_CONFIG.keys()
+) - OWN_OPTIONS
+
+_FENCED = (
+    kafka_errors.ProducerFencedError,
+    kafka_errors.InvalidProducerEpochError,
+    kafka_errors.FencedInstanceIdError,
+    kafka_errors.TransactionCoordinatorFencedError,
+)
+_MISSING = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError)
+_REFUSED = (
+    kafka_errors.AuthorizationError,
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.UnsupportedVersionError,
+    kafka_errors.KafkaConfigurationError,
+    kafka_errors.InvalidTransactionTimeoutError,
+    kafka_errors.InvalidSessionTimeoutError,
+    kafka_errors.PolicyViolationError,
+    kafka_errors.MessageSizeTooLargeError,
+)
+_column_values = attrgetter("offset", "timestamp", "key", "value")
+
+
+def check_client_options(client: Mapping[str, object]) -> None:
+    """Raise ConfigError for an option kafka-python does not know or that longwatch sets itself."""
+    for name in client:
+        if name in OWN_OPTIONS:
+            raise ConfigError(f"source.kafka.client.{name} is set by longwatch itself", "remove it")
+        if name not in CLIENT_OPTIONS:
+            near = difflib.get_close_matches(name, CLIENT_OPTIONS, 1)
+            hint = f"did you mean {near[0]}?" if near else "see kafka-python's client options"
+            raise ConfigError(f"source.kafka.client.{name} is not an option of the Kafka client", hint)
+
+
+def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
+    """A consumer that commits nothing by itself, resets nothing, creates nothing, and reads committed records only."""
+    patience = {
+        "session_timeout_ms": settings.session_timeout_ms,
+        "heartbeat_interval_ms": settings.heartbeat_interval_ms,
+        "max_poll_interval_ms": settings.max_poll_interval_ms,
+    }
+    options = (
+        patience
+        | _connection(settings, KafkaConsumer.DEFAULT_CONFIG)
+        | {
+            "group_id": settings.group_id if group else None,
+            "group_instance_id": settings.instance_id if group else None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "isolation_level": "read_committed",
+            "allow_auto_create_topics": False,
+            "check_crcs": True,
+            "key_deserializer": None,
+            "value_deserializer": None,
+            "max_poll_records": settings.poll_records,
+            # Partitions that stay keep their open windows through a rebalance; those that go are handed on in a second
+            # round, which waits until this member has let go (RebalanceQueue).
+            "partition_assignment_strategy": [CooperativeStickyAssignor],
+            "metrics_enabled": False,
+        }
+    )
+    with translated("connecting", settings):
+        consumer = KafkaConsumer(**options)
+    consumer._fetcher.PartitionRecords = _DroppedWhenBroken
+    return consumer
+
+
+def open_producer(settings: KafkaSettings, transactional_id: str) -> Any:
+    """An idempotent, transactional producer; `init_transactions` is left to the caller."""
+    # A transaction begun while the broker still finishes the last one is refused and tried again after this pause.
+    patience = {"retry_backoff_ms": 20}
+    options = patience | _connection(settings, KafkaProducer.DEFAULT_CONFIG) | {
+        "transactional_id": transactional_id,
+        "enable_idempotence": True,
+        "acks": "all",
+        "max_in_flight_requests_per_connection": 5,
+        "transaction_timeout_ms": settings.transaction_timeout_ms,
+        "delivery_timeout_ms": settings.delivery_timeout_ms,
+        "max_block_ms": settings.delivery_timeout_ms,
+        "linger_ms": settings.linger_ms,
+        "compression_type": None if settings.compression == "none" else settings.compression,
+        "max_request_size": settings.max_request_bytes,
+        "allow_auto_create_topics": False,
+        "key_serializer": None,
+        "value_serializer": None,
+        "metrics_enabled": False,
+    }
+    with translated("connecting", settings):
+        return KafkaProducer(**options)
+
+
+@contextmanager
+def opened_admin(settings: KafkaSettings) -> Iterator[Any]:
+    """An admin client for a few calls."""
+    with translated("connecting", settings):
+        admin = KafkaAdminClient(**_connection(settings, KafkaAdminClient.DEFAULT_CONFIG))
+    try:
+        with translated("asking", settings):
+            yield admin
+    finally:
+        admin.close()
+
+
+def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[str, object]:
+    check_client_options(settings.client)
+    check_reachable(settings)
+    defaults = {"client_id": settings.client_id, "request_timeout_ms": settings.request_timeout_ms}
+    given = {name: value for name, value in settings.client.items() if name in known}
+    always = {
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "bootstrap_timeout_ms": settings.connect_timeout_ms,
+    }
+    return defaults | given | always
+
+
+class _DroppedWhenBroken(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """A fetched buffer that is dropped when reading it raises.
+
+    kafka-python 3.0.12 keeps it, exhausted but never empty, and the next poll() would spin on it for ever.
+    """
+
+    def take(self, n: int | None = None) -> Any:
+        try:
+            return super().take(n)
+        except Exception:
+            self.drain()
+            raise
+
+
+class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes what a rebalance did; the source tells its caller on the caller's own thread.
+
+    kafka-python calls this on its I/O thread, where a blocking call would stop the heartbeats.
+    """
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.events: deque[tuple[str, tuple[Any, ...]]] = deque()
+        # No further round of the group until the last one is told: what is revoked is not handed on before that,
+        # so the caller may still commit it.
+        asked = consumer._coordinator.need_rejoin
+        consumer._coordinator.need_rejoin = lambda: not self.events and asked()
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Hold the new partitions still until the caller has said where to start."""
+        new = tuple(sorted(assigned))
+        for partition in new:
+            self._consumer.pause(partition)
+            self._consumer.seek(partition, 0)
+        self.events.append(("assigned", new))
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        """Note it."""
+        self.events.append(("revoked", tuple(sorted(revoked))))
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        """Note it."""
+        self.events.append(("lost", tuple(sorted(lost))))
+
+
+def was_replaced(consumer: Any) -> bool:
+    """Whether another process took this member's instance id: kafka-python 3.0.12 only stops its heartbeats then."""
+    coordinator = consumer._coordinator
+    return bool(coordinator.stable() and not coordinator.rejoining and not coordinator._heartbeat_enabled)
+
+
+def record_frame(records: list[Any]) -> pl.DataFrame:
+    """Columns in RECORD_SCHEMA from one partition's consumer records."""
+    columns = zip(*map(_column_values, records), strict=True) if records else ((), (), (), ())
+    return pl.DataFrame(dict(zip(RECORD_SCHEMA, columns, strict=True)), schema=RECORD_SCHEMA)
+
+
+def current_topic_id(consumer: Any, topic: str) -> str | None:
+    """The topic's UUID in the client's latest metadata; None while unknown."""
+    found = consumer._cluster.topic_id(topic)
+    return str(found) if found is not None and found.int else None
+
+
+def truncated_offsets(error: Exception) -> dict[Any, int | None]:
+    """{partition: offset to go back to, or None} when the error says that a position is outside its log."""
+    if isinstance(error, kafka_errors.OffsetOutOfRangeError):
+        return dict.fromkeys(error.args[0])
+    if isinstance(error, kafka_errors.LogTruncationError):
+        return {tp: at.offset if at is not None else None for tp, at in error.divergent_offsets.items()}
+    return {}
+
+
+def is_broken_data(error: Exception) -> bool:
+    """Whether the error may come from the bytes of a record batch rather than from a broker."""
+    known = (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
+    return isinstance(error, known) or not isinstance(error, kafka_errors.KafkaError | LongwatchError)
+
+
+def translate(error: Exception, doing: str, settings: KafkaSettings) -> LongwatchError:
+    """The error in longwatch's tree, with what was being done and at which brokers."""
+    said = f"{doing} (Kafka at {settings.servers}): {type(error).__name__}: {error}"
+    if isinstance(error, LongwatchError):
+        return error
+    if isinstance(error, _FENCED):
+        return FencedError(said, "another worker runs under the same id; let only one of them live")
+    if isinstance(error, _MISSING):
+        return TopicMissingError(said, "create the topic, or correct its name in the YAML")
+    if isinstance(error, _REFUSED) or "InvalidTransactionTimeoutError" in str(error):
+        return BrokerRefusedError(said, "check source.kafka.client (security) and the permissions of this user")
+    if isinstance(error, OSError) or getattr(error, "retriable", False):
+        return BrokerUnreachableError(said, "check bootstrap_servers and that a broker is running there")
+    return ClientFailedError(said, "restart; if it repeats, run with --debug and report it")
+
+
+def check_reachable(settings: KafkaSettings) -> None:
+    """Raise BrokerUnreachableError unless some broker accepts a connection.
+
+    A kafka-python client that cannot start raises and leaves a thread behind that tries for ever.
+    """
+    if {"proxy_url", "socks5_proxy"} & settings.client.keys():
+        return
+    failures = []
+    for server in settings.bootstrap_servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), settings.connect_timeout_ms / 1000).close()
+        except OSError as error:
+            failures.append(f"{server}: {error}")
+        else:
+            return
+    raise BrokerUnreachableError(
+        f"no connection to Kafka: {'; '.join(failures)}", "check bootstrap_servers and that a broker is running there"
+    )
+
+
+@contextmanager
+def translated(doing: str, settings: KafkaSettings) -> Iterator[None]:
+    """Raise the block's errors as LongwatchError."""
+    try:
+        yield
+    except LongwatchError:
+        raise
+    except Exception as error:
+        raise translate(error, doing, settings) from error
+
+
+__all__ = [
+    "NewTopic",
+    "OffsetAndMetadata",
+    "RebalanceQueue",
+    "TopicPartition",
+    "check_client_options",
+    "current_topic_id",
+    "is_broken_data",
+    "kafka_errors",
+    "open_consumer",
+    "open_producer",
+    "opened_admin",
+    "record_frame",
+    "translate",
+    "translated",
+    "truncated_offsets",
+    "was_replaced",
+]

@@ -1,0 +1,63 @@
+"""An end to every blocking call: kafka-python waits without a limit in several places."""
+
+import faulthandler
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EXIT_CODE = 75
+
+
+def _exit(code: int) -> None:
+    os._exit(code)
+
+
+class Watchdog:
+    """Ends the process (exit 75, all stacks on stderr) when a guarded call outlives its deadline.
+
+    `leave` is called with the exit code; one background thread looks at `clock` every `tick` seconds.
+    """
+
+    def __init__(
+        self, leave: Callable[[int], None] = _exit, clock: Callable[[], float] = time.monotonic, tick: float = 0.25
+    ) -> None:
+        self._leave = leave
+        self._clock = clock
+        self._tick = tick
+        self._keys = itertools.count()
+        self._calls: dict[int, tuple[str, float]] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def guard(self, what: str, seconds: float) -> Iterator[None]:
+        """The block must end within so many seconds; guards may be nested and used from several threads."""
+        self._start()
+        key = next(self._keys)
+        self._calls[key] = (what, self._clock() + seconds)
+        try:
+            yield
+        finally:
+            self._calls.pop(key, None)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="kafka-watchdog", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        wait = threading.Event()
+        while not wait.wait(self._tick):
+            now = self._clock()
+            late = [what for what, deadline in list(self._calls.values()) if now > deadline]
+            if late:
+                self._fire(late[0])
+                return
+
+    def _fire(self, what: str) -> None:
+        print(f"longwatch: {what} did not return in time; leaving with {EXIT_CODE}", file=sys.stderr, flush=True)  # noqa: T201
+        faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
+        self._leave(EXIT_CODE)

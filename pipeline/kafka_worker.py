@@ -1,0 +1,124 @@
+"""A worker on Kafka: one group member, one transactional producer, and the loop between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+
+from longwatch.pipeline.clock import Clock
+from longwatch.pipeline.config import Config
+from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.kafka_producer import TransactionalProducer
+from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncated, Unreadable
+from longwatch.pipeline.kafka_topics import create_missing_topics
+from longwatch.pipeline.kafka_watchdog import Watchdog
+from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.records import Partition
+from longwatch.pipeline.sinks.kafka import KafkaStore
+from longwatch.pipeline.sources.group import GroupSource
+from longwatch.pipeline.sources.kafka import KafkaSource
+from longwatch.pipeline.worker import Worker, WorkerSettings
+
+log = structlog.get_logger("longwatch.kafka")
+
+_NAMED = {"client_id", "session_timeout_ms", "heartbeat_interval_ms", "max_poll_interval_ms", "request_timeout_ms"}
+"""Client options of the YAML that are settings of their own here."""
+
+
+def kafka_settings(config: Config, instance: str | None = None) -> KafkaSettings:
+    """Client settings of a configuration; secrets are resolved here."""
+    source, sink = config.source.kafka, config.sink.kafka
+    if source is None:
+        raise StateError("the configuration has no source.kafka", "`longwatch init --source kafka` writes one")
+    options = source.client.consumer_options()
+    named = {name: options.pop(name) for name in _NAMED & options.keys()}
+    if sink is not None:
+        named["transaction_timeout_ms"] = sink.transaction_timeout.ms
+    return KafkaSettings(
+        bootstrap_servers=tuple(source.bootstrap_servers),
+        client=options,
+        group_id=config.group_id,
+        instance_id=instance,
+        poll_records=source.poll_records,
+        start=source.start,
+        **named,
+    )
+
+
+@dataclass
+class _Members:
+    """Hands the source's callbacks to the worker, which is made after the source."""
+
+    on_truncated: str
+    worker: Worker | None = None
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    def assigned(self, partitions: Mapping[Partition, Committed | None]) -> None:
+        if self.worker is not None:
+            self.worker.assigned(partitions)
+
+    def revoked(self, partitions: tuple[Partition, ...]) -> None:
+        if self.worker is not None:
+            self.worker.revoked(partitions)
+
+    def lost(self, partitions: tuple[Partition, ...]) -> None:
+        log.warning("partitions_lost", partitions=[str(partition) for partition in partitions])
+        if self.worker is not None:
+            self.worker.lost(partitions)
+
+    def truncated(self, gap: Truncated) -> None:
+        message = f"{gap.partition}@{gap.wanted}: no longer in the log, which holds {gap.log_start} to {gap.log_end}"
+        if self.on_truncated == "stop":
+            raise StateError(message, "raise the topic's retention; `source.kafka.on_truncated: continue` goes on")
+        log.warning("records_lost_to_retention", partition=str(gap.partition), wanted=gap.wanted, next=gap.resume_at)
+
+    def unreadable_batch(self, gap: Unreadable) -> None:
+        log.error(
+            "unreadable_records", partition=str(gap.partition), first=gap.first, next=gap.next_offset, why=gap.reason
+        )
+
+
+@contextmanager
+def open_kafka_worker(
+    config: Config, engine: Engine, clock: Clock, settings: WorkerSettings, instance: str | None
+) -> Iterator[Worker]:
+    """A worker that joins the pipeline's group; `instance` names it across restarts, and its transactions.
+
+    Raises:
+        BrokerError: no broker, or topics missing. FencedError: another worker of that name is alive.
+    """
+    source_config, sink = config.source.kafka, config.sink.kafka
+    if source_config is None or sink is None:
+        raise StateError("a Kafka worker needs source.kafka and sink.kafka", "`longwatch validate` shows what is set")
+    client, watchdog = kafka_settings(config, instance), Watchdog()
+    topics = {Kind.ALERT: sink.alerts, Kind.DEAD_LETTER: sink.dead_letters, Kind.LATE: sink.late}
+    create_missing_topics(client, dict.fromkeys(topics.values(), 1), allowed=sink.create_topics)
+    members = _Members(source_config.on_truncated)
+    source = KafkaSource(
+        client,
+        source_config.topic,
+        members.assigned,
+        members.revoked,
+        members.lost,
+        members.truncated,
+        members.unreadable_batch,
+        watchdog,
+    )
+    producer = TransactionalProducer(client, transactional_id(config, instance), watchdog)
+    store = KafkaStore(producer, topics, source.committed, source.group_metadata)
+    members.worker = Worker(GroupSource(source, source_config.start), engine, store, clock, settings)
+    try:
+        yield members.worker
+    finally:
+        store.close()
+        source.close()
+
+
+def transactional_id(config: Config, instance: str | None) -> str:
+    """Its own for each worker, as two that share one fence each other; an unnamed worker gets a new one each start."""
+    return f"longwatch-{config.pipeline}-{instance or uuid4().hex}"

@@ -1,0 +1,56 @@
+"""What leaves the engine: alerts, dead letters and late events, each caused by one input record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from longwatch.pipeline.records import Partition, RecordBatch
+
+ORIGINAL_BYTES = 512 * 1024
+"""A larger record is cut in the dead-letter and late outputs; its position and size tell where the rest is."""
+
+
+class Kind(StrEnum):
+    """Which output topic, file or table."""
+
+    ALERT = "alert"
+    DEAD_LETTER = "dead_letter"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output record; `trigger_offset` is the input record that caused it, and below which it is never repeated."""
+
+    kind: Kind
+    partition: Partition
+    trigger_offset: int
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator[Output]:
+    """The original records of `reasons` (offset, reason, detail) with the reason in headers, as one output each."""
+    rows = reasons.join(batch.frame, on="offset", how="left", maintain_order="left")
+    for offset, reason, detail, timestamp, key, value in rows.select(
+        "offset", "reason", "detail", "timestamp_ms", "key", "value"
+    ).iter_rows():
+        size = len(value or b"")
+        headers = {
+            "reason": reason,
+            "detail": detail,
+            "topic": batch.partition.topic,
+            "topic_id": batch.partition.topic_id,
+            "partition": batch.partition.partition,
+            "offset": offset,
+            "timestamp_ms": timestamp,
+            "original_bytes": size,
+            "truncated": str(size > ORIGINAL_BYTES).lower(),
+        }
+        encoded = tuple((f"longwatch.{name}", str(text).encode()) for name, text in headers.items())
+        yield Output(kind, batch.partition, offset, key, (value or b"")[:ORIGINAL_BYTES], encoded)

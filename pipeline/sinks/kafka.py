@@ -1,0 +1,53 @@
+"""Kafka mode: alerts, dead letters, late events and input offsets in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from longwatch.pipeline import kafka_settings
+from longwatch.pipeline.checkpoint import Position, decode_position
+from longwatch.pipeline.kafka_producer import TransactionalProducer
+from longwatch.pipeline.kafka_settings import Committed
+from longwatch.pipeline.outputs import Kind, Output
+from longwatch.pipeline.records import Partition
+
+
+class KafkaStore:
+    """Positions live in the consumer group's offsets and their metadata, outputs in topics by kind.
+
+    committed: what the group has committed for a partition. membership: the group identity to commit under, as of
+    the last poll, so that the broker refuses the commit of a worker that has been replaced (KIP-447).
+    """
+
+    def __init__(
+        self,
+        producer: TransactionalProducer,
+        topics: Mapping[Kind, str],
+        committed: Callable[[Partition], Committed | None],
+        membership: Callable[[], Any],
+    ) -> None:
+        self._producer = producer
+        self._topics = dict(topics)
+        self._committed = committed
+        self._membership = membership
+
+    def committed(self, partition: Partition) -> Position | None:
+        """Last committed position of a partition; None where the group has committed nothing."""
+        found = self._committed(partition)
+        return None if found is None else decode_position(partition, found.offset, found.metadata)
+
+    def commit(self, outputs: list[Output], positions: dict[Partition, Position]) -> None:
+        """All in one transaction; raises CommitAbortedError when nothing of it happened, FatalError when unsure."""
+        records = [
+            kafka_settings.Output(self._topics[output.kind], output.key, output.value, output.headers)
+            for output in outputs
+        ]
+        offsets = {
+            partition: (position.next_offset, position.encode_metadata()) for partition, position in positions.items()
+        }
+        self._producer.commit(records, offsets, self._membership())
+
+    def close(self) -> None:
+        """Stop the producer; an open transaction is aborted by the next worker of this name."""
+        self._producer.close()

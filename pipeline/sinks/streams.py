@@ -1,0 +1,49 @@
+"""Alerts as lines: appended to a file, or printed for a person or a pipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from longwatch.pipeline.errors import StateError
+
+
+class LineFile:
+    """Appends each alert as one line of JSON, synced to disk before the call returns.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, values: Sequence[bytes]) -> None:
+        """Take committed alerts, in order."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.writelines(value + b"\n" for value in values)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StateError(
+                f"{self._path}: alerts cannot be appended: {error}",
+                hint="they stay in the database and are written at the next start; free the disk or change the path",
+            ) from error
+
+
+class LineStream:
+    """Prints each alert through `render`, JSON as it is unless told otherwise."""
+
+    def __init__(self, stream: TextIO, render: Callable[[bytes], str] = bytes.decode) -> None:
+        self._stream = stream
+        self._render = render
+
+    def __call__(self, values: Sequence[bytes]) -> None:
+        """Take committed alerts, in order."""
+        for value in values:
+            self._stream.write(self._render(value) + "\n")
+        self._stream.flush()

@@ -1,0 +1,48 @@
+"""Where records come from: a Kafka topic, files, standard input."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from longwatch.pipeline.records import Partition, RecordBatch
+
+
+class Source(Protocol):
+    """Record batches of partitions, each in the order of its offsets."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no record will ever come again; always False for a live source."""
+        ...
+
+    def poll(self) -> list[RecordBatch]:
+        """The next records, at most one batch per partition; empty where none came in time."""
+        ...
+
+    def seek(self, partition: Partition, offset: int, /) -> None:
+        """Read this offset of the partition next."""
+        ...
+
+    def start(self, partition: Partition, /) -> int:
+        """Where a partition begins that nothing has been committed of."""
+        ...
+
+    def readable_from(self, partition: Partition, /) -> int:
+        """The first offset that can still be read."""
+        ...
+
+    def at_end(self, partition: Partition, /) -> bool:
+        """Whether all that the partition holds so far has been read."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the source holds open."""
+        ...
+
+
+class BoundedSource(Source, Protocol):
+    """A source that ends, and whose partitions are known before it is read."""
+
+    @property
+    def partitions(self) -> Sequence[Partition]:
+        """All of them."""
+        ...

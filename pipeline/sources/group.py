@@ -1,0 +1,40 @@
+"""A consumer group's partitions in the form that the worker asks for."""
+
+from __future__ import annotations
+
+from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.sources.kafka import KafkaSource
+
+
+class GroupSource:
+    """An endless source; which partitions are read is told through the KafkaSource's callbacks."""
+
+    exhausted = False
+
+    def __init__(self, kafka: KafkaSource, start: str) -> None:
+        self._kafka = kafka
+        self._start = start
+
+    def poll(self) -> list[RecordBatch]:
+        """Next records; empty after at most 200 ms without any."""
+        return self._kafka.poll()
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Read this offset next."""
+        self._kafka.seek(partition, offset)
+
+    def start(self, partition: Partition) -> int:
+        """Where a partition without a committed offset begins."""
+        return self._kafka.log_start(partition) if self._start == "earliest" else self._kafka.end_offset(partition)
+
+    def readable_from(self, partition: Partition) -> int:
+        """First offset that retention has left."""
+        return self._kafka.log_start(partition)
+
+    def at_end(self, partition: Partition) -> bool:
+        """Whether everything committed to the partition so far has been read."""
+        return self._kafka.position(partition) >= self._kafka.end_offset(partition)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._kafka.close()

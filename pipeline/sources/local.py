@@ -1,0 +1,41 @@
+"""Opens the sources that need no broker."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from longwatch.pipeline.clock import Clock
+from longwatch.pipeline.config import Config
+from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.sources.files import FilesSource, TopicShape
+from longwatch.pipeline.sources.stdin import StdinSource
+
+POLL_RECORDS = 4096
+
+
+def open_local(config: Config, clock: Clock, *, poll_records: int = POLL_RECORDS) -> FilesSource | StdinSource:
+    """The configured files or standard input; lines arrive at the clock's present."""
+    files, max_bytes = config.source.files, config.format.max_bytes.bytes
+    if files is not None:
+        shape = TopicShape("files")
+        if files.as_topic is not None:
+            shape = TopicShape(files.as_topic.name, files.as_topic.id or "", files.as_topic.partitions)
+        return open_files(config, files.paths, shape, clock, poll_records=poll_records)
+    name = config.source.stdin.name if config.source.stdin is not None else "stdin"
+    return StdinSource(sys.stdin.buffer, name, clock.now_ms, max_bytes=max_bytes)
+
+
+def open_files(
+    config: Config, paths: Sequence[Path], shape: TopicShape, clock: Clock, *, poll_records: int = POLL_RECORDS
+) -> FilesSource:
+    """Files numbered as the topic `shape` would hold their lines."""
+    return FilesSource(
+        paths,
+        shape,
+        Decoder(config.format, config.entity),
+        arrival_ms=clock.now_ms(),
+        max_bytes=config.format.max_bytes.bytes,
+        poll_records=poll_records,
+    )

@@ -1,0 +1,43 @@
+"""A bounded range of a topic in the form that the worker asks for."""
+
+from __future__ import annotations
+
+from longwatch.pipeline.kafka_range import KafkaRange
+from longwatch.pipeline.records import Partition, RecordBatch
+
+
+class RangeSource:
+    """Reads a KafkaRange once, start to end; it cannot go back."""
+
+    def __init__(self, kafka: KafkaRange) -> None:
+        self._kafka = kafka
+        self._batches = iter(kafka)
+        self.partitions = tuple(kafka.ranges)
+        self.exhausted = False
+
+    def poll(self) -> list[RecordBatch]:
+        """The next batch; empty at the end."""
+        batch = next(self._batches, None)
+        self.exhausted = batch is None
+        return [] if batch is None else [batch]
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Nothing to do at the start of the range; elsewhere a range cannot be sought."""
+        if offset != self.start(partition):
+            raise ValueError(f"{partition}: a range is read from {self.start(partition)}, not from {offset}")
+
+    def start(self, partition: Partition) -> int:
+        """First offset of the range."""
+        return self._kafka.ranges[partition][0]
+
+    def readable_from(self, partition: Partition) -> int:
+        """First offset of the range."""
+        return self.start(partition)
+
+    def at_end(self, partition: Partition) -> bool:
+        """Whether the range has been read."""
+        return self.exhausted
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._kafka.close()

@@ -1,0 +1,325 @@
+"""Windows per entity in event time: a pure function of a partition's records, whatever the batches they come in.
+
+A *session* is a run of an entity's events without an idle gap that stays inside one cell of the entity's
+`max_duration` grid; `max_events` cuts a session into windows. Both session borders show from the events on either
+side of them, so reading again from `replay_point` rebuilds every open window exactly, and no other state is kept.
+Closing early, when the watermark proves that no event can join, never changes a window, only when it is announced.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import count
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from longwatch.pipeline.window_columns import Rows, WindowColumns
+
+NEVER_MS = -(2**62)
+
+IDLE_GAP = "idle_gap"
+MAX_DURATION = "max_duration"
+MAX_EVENTS = "max_events"
+PARTITION_IDLE = "partition_idle"
+
+
+@dataclass(frozen=True)
+class WindowRules:
+    """What closes a window, in event time; `overlap` events of context open the next window of the same entity."""
+
+    max_events: int = 4096
+    idle_gap_ms: int = 30 * 60_000
+    max_duration_ms: int = 24 * 3_600_000
+    overlap: int = 0
+    allowed_lateness_ms: int = 0
+    idle_timeout_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Close:
+    """Why a window closed, and the record that showed it; the close belongs to that offset's output."""
+
+    reason: str
+    trigger_offset: int
+
+    @property
+    def entity_went_quiet(self) -> bool:
+        """Whether the end itself is an observation: nothing followed, although something could have."""
+        return self.reason in (IDLE_GAP, PARTITION_IDLE)
+
+
+@dataclass
+class Window:
+    """One entity's window: `context` leading rows repeat the window before and are never scored again."""
+
+    entity: str
+    first_offset: int
+    context: int
+    columns: WindowColumns
+    num_scored: int
+    close: Close | None = None
+    detection: Any = None
+
+    @property
+    def num_events(self) -> int:
+        """Events of its own, context not counted."""
+        return len(self.columns) - self.context
+
+
+@dataclass
+class Session:
+    """What is remembered of an entity between batches; `tail` is the context that its next window opens with."""
+
+    cell_end_ms: int
+    replay_offset: int
+    replay_time_ms: int
+    last_time_ms: int
+    window: Window | None = None
+    tail: Rows = field(default_factory=Rows.none)
+    cell_is_over: bool = False
+    queued_ms: int | None = None
+
+    def joins(self, time_ms: int, rules: WindowRules) -> bool:
+        """Whether an event at `time_ms` still belongs to the session."""
+        return time_ms < self.cell_end_ms and time_ms - self.last_time_ms <= rules.idle_gap_ms
+
+    def deadline_ms(self, rules: WindowRules) -> int:
+        """Event time past which the watermark changes the session: ends its grid cell, or the session itself."""
+        idle_ms = self.last_time_ms + rules.idle_gap_ms
+        return idle_ms if self.cell_is_over else min(idle_ms, self.cell_end_ms - 1)
+
+    def close_reason(self, rules: WindowRules) -> str:
+        """Which of the two rules sets the deadline."""
+        return IDLE_GAP if self.last_time_ms + rules.idle_gap_ms < self.cell_end_ms else MAX_DURATION
+
+    def close_window(self, close: Close) -> Window | None:
+        """Close the open window, if there is one, keeping what the next would need of it."""
+        window, self.window = self.window, None
+        if window is not None:
+            window.close = close
+        return window
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What a batch did: the windows it touched or closed, and the rows that came too late."""
+
+    windows: list[Window]
+    late: pl.DataFrame
+
+
+@dataclass
+class _Batch:
+    """On-time events of a batch, in offset order, and the watermark after each."""
+
+    offsets: NDArray[np.int64]
+    watermark: NDArray[np.int64]
+    touched: dict[int, Window] = field(default_factory=dict)
+
+    def touch(self, window: Window | None) -> None:
+        if window is not None:
+            self.touched[id(window)] = window
+
+    def offset_past(self, deadline_ms: int, at_latest: int) -> int:
+        """Offset of the first event whose watermark is past the deadline, at the latest that at row `at_latest`."""
+        row = int(np.searchsorted(self.watermark, deadline_ms, side="right"))
+        return int(self.offsets[min(row, at_latest)])
+
+
+class PartitionWindows:
+    """Open windows of one partition."""
+
+    def __init__(self, rules: WindowRules, partition_time_ms: int = NEVER_MS) -> None:
+        self.rules = rules
+        self.partition_time_ms = partition_time_ms
+        self.last_timestamp_ms = -1
+        self._sessions: dict[str, Session] = {}
+        self._deadlines: list[tuple[int, int, str]] = []
+        self._tie = count()
+
+    @property
+    def num_open(self) -> int:
+        """Entities with an open session."""
+        return len(self._sessions)
+
+    @property
+    def watermark_ms(self) -> int:
+        """No event older than this is awaited."""
+        return self.partition_time_ms - self.rules.allowed_lateness_ms
+
+    def replay_point(self, next_offset: int) -> tuple[int, int]:
+        """(offset, highest event time before it) from which reading again rebuilds every open window."""
+        points = [(session.replay_offset, session.replay_time_ms) for session in self._sessions.values()]
+        return min(points, default=(next_offset, self.partition_time_ms))
+
+    def advance(self, records: pl.DataFrame, events: pl.DataFrame) -> Advance:
+        """Take the next records: `records` holds offset and timestamp_ms of all, `events` the decoded ones.
+
+        `events` has offset, event_time_ms, entity, line, template_id, template, parameter_chars and is_new.
+        """
+        parts = [self._advance_part(part, trigger) for part, trigger in self._split_at_silence(records, events)]
+        windows = {id(window): window for part in parts for window in part.windows}
+        return Advance(list(windows.values()), pl.concat([part.late for part in parts]))
+
+    def close_all(self, trigger_offset: int) -> list[Window]:
+        """Close every open window because the partition went quiet; `trigger_offset` is the next to read."""
+        close = Close(PARTITION_IDLE, trigger_offset)
+        windows = [window for session in self._sessions.values() if (window := session.close_window(close))]
+        self._sessions.clear()
+        self._deadlines.clear()
+        return windows
+
+    def _split_at_silence(self, records: pl.DataFrame, events: pl.DataFrame) -> list[tuple[pl.DataFrame, int | None]]:
+        """Cut a batch where the partition was silent for `idle_timeout`: there all its windows close."""
+        stamps = np.maximum.accumulate(np.concatenate([[self.last_timestamp_ms], records["timestamp_ms"].to_numpy()]))
+        self.last_timestamp_ms = int(stamps[-1])
+        if self.rules.idle_timeout_ms is None:
+            return [(events, None)]
+        silent = (stamps[:-1] >= 0) & (np.diff(stamps) >= self.rules.idle_timeout_ms)
+        borders = records["offset"].to_numpy()[silent].tolist()
+        cuts = [0, *np.searchsorted(events["offset"].to_numpy(), borders).tolist(), len(events)]
+        return [
+            (events.slice(start, stop - start), trigger)
+            for start, stop, trigger in zip(cuts[:-1], cuts[1:], [None, *borders], strict=True)
+        ]
+
+    def _advance_part(self, events: pl.DataFrame, silence_ended_at: int | None) -> Advance:
+        closed = [] if silence_ended_at is None else self.close_all(silence_ended_at)
+        times = events["event_time_ms"].to_numpy()
+        highest = np.maximum.accumulate(np.concatenate([[self.partition_time_ms], times]))
+        on_time = times >= highest[:-1] - self.rules.allowed_lateness_ms
+        late = events.filter(pl.Series(~on_time, dtype=pl.Boolean))
+        events = events.filter(pl.Series(on_time, dtype=pl.Boolean))
+        batch = _Batch(events["offset"].to_numpy(), highest[1:][on_time] - self.rules.allowed_lateness_ms)
+        self.partition_time_ms = int(highest[-1])
+        for entity, rows, positions in _by_entity(events, highest[:-1][on_time]):
+            self._extend(entity, rows, positions, batch)
+        self._expire(batch)
+        return Advance([*closed, *batch.touched.values()], late)
+
+    def _extend(self, entity: str, rows: Rows, positions: NDArray[np.int64], batch: _Batch) -> None:
+        """Add one entity's rows; `positions` are their places among the batch's on-time events."""
+        session = self._sessions.get(entity)
+        times = np.asarray(rows.columns["event_time_ms"], dtype=np.int64)
+        start = 0
+        while start < len(times):
+            piece = rows.slice(start, len(rows))
+            if session is None or not session.joins(int(times[start]), self.rules):
+                session = self._succeed(entity, session, piece, int(positions[start]), batch)
+            stop = start + _joining(times[start:], session, self.rules)
+            self._fill(entity, session, rows.slice(start, stop), batch)
+            start = stop
+        if session is not None:
+            self._sessions[entity] = session
+            self._queue(entity, session)
+
+    def _succeed(self, entity: str, old: Session | None, rows: Rows, position: int, batch: _Batch) -> Session:
+        """Close what was open and begin a session with the first of `rows`; context is carried unless it was idle."""
+        time_ms = int(rows.columns["event_time_ms"][0])
+        cell_end_ms = _cell_end(entity, time_ms, self.rules.max_duration_ms)
+        replay = (int(rows.columns["offset"][0]), int(rows.columns["partition_time_ms"][0]))
+        if old is not None:
+            self._end_cell(old, position, batch)
+            if time_ms - old.last_time_ms <= self.rules.idle_gap_ms:
+                old.cell_end_ms, old.cell_is_over = cell_end_ms, False
+                return old
+        rows.columns["gap_ms"][0] = -1
+        return Session(cell_end_ms, *replay, time_ms)
+
+    def _end_cell(self, session: Session, position: int, batch: _Batch) -> None:
+        """Close the open window; from here on only the tail must be read again to go on with the entity."""
+        if session.cell_is_over:
+            return
+        trigger = batch.offset_past(session.deadline_ms(self.rules), position)
+        session.tail = self._carried(session)
+        session.replay_offset = int(session.tail.columns["offset"][0])
+        session.replay_time_ms = int(session.tail.columns["partition_time_ms"][0])
+        batch.touch(session.close_window(Close(session.close_reason(self.rules), trigger)))
+        session.cell_is_over = True
+
+    def _carried(self, session: Session) -> Rows:
+        """The last `overlap` events, and the one before that shows the first one's gap when they are read again."""
+        return session.window.columns.tail(self.rules.overlap + 1) if session.window else session.tail
+
+    def _fill(self, entity: str, session: Session, rows: Rows, batch: _Batch) -> None:
+        """Append rows of one session, closing windows at `max_events`."""
+        gaps, times, offsets = (rows.columns[name] for name in ("gap_ms", "event_time_ms", "offset"))
+        if gaps[0] == NEVER_MS:
+            gaps[0] = max(0, int(times[0]) - session.last_time_ms)
+        session.last_time_ms = int(times[-1])
+        start = 0
+        while start < len(rows):
+            window = session.window or self._open(entity, session, int(offsets[start]))
+            stop = min(len(rows), start + self.rules.max_events - window.num_events)
+            window.columns.append(rows.slice(start, stop))
+            batch.touch(window)
+            if window.num_events == self.rules.max_events:
+                session.tail = self._carried(session)
+                session.close_window(Close(MAX_EVENTS, int(offsets[stop - 1])))
+            start = stop
+
+    def _open(self, entity: str, session: Session, first_offset: int) -> Window:
+        columns = WindowColumns()
+        context = session.tail.slice(max(0, len(session.tail) - self.rules.overlap), len(session.tail))
+        if len(context):
+            columns.append(context)
+        session.window = Window(entity, first_offset, len(columns), columns, len(columns))
+        return session.window
+
+    def _queue(self, entity: str, session: Session) -> None:
+        deadline_ms = session.deadline_ms(self.rules)
+        if session.queued_ms is None or deadline_ms < session.queued_ms:
+            session.queued_ms = deadline_ms
+            heapq.heappush(self._deadlines, (deadline_ms, next(self._tie), entity))
+
+    def _expire(self, batch: _Batch) -> None:
+        """Close windows and forget sessions that the watermark has left behind."""
+        while self._deadlines and self._deadlines[0][0] < self.watermark_ms:
+            queued_ms, _, entity = heapq.heappop(self._deadlines)
+            session = self._sessions.get(entity)
+            if session is None or session.queued_ms != queued_ms:
+                continue
+            session.queued_ms = None
+            if session.deadline_ms(self.rules) < self.watermark_ms:
+                self._end_cell(session, len(batch.offsets) - 1, batch)
+            if session.last_time_ms + self.rules.idle_gap_ms < self.watermark_ms:
+                del self._sessions[entity]
+            else:
+                self._queue(entity, session)
+
+
+def _joining(times: NDArray[np.int64], session: Session, rules: WindowRules) -> int:
+    """How many leading events stay in the session; the first always does."""
+    leaves = (np.diff(times) > rules.idle_gap_ms) | (times[1:] >= session.cell_end_ms)
+    return int(np.argmax(leaves)) + 1 if leaves.any() else len(times)
+
+
+def _cell_end(entity: str, time_ms: int, max_duration_ms: int) -> int:
+    """End of the entity's grid cell around `time_ms`; each entity's grid is shifted, so that not all close at once."""
+    digest = blake2b(entity.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    shift = int.from_bytes(digest, "big") % max_duration_ms
+    return time_ms - (time_ms - shift) % max_duration_ms + max_duration_ms
+
+
+def _by_entity(events: pl.DataFrame, before: NDArray[np.int64]) -> list[tuple[str, Rows, NDArray[np.int64]]]:
+    """Split on-time events by entity, order kept; gaps inside the batch filled in, the first of each left open."""
+    if events.is_empty():
+        return []
+    codes = events["entity"].rle_id() if events["entity"].n_unique() == 1 else events["entity"].rank("dense")
+    order = np.argsort(codes.to_numpy(), kind="stable")
+    ordered = events[order]
+    entity = ordered["entity"]
+    starts = np.flatnonzero(np.concatenate([[True], (entity != entity.shift())[1:].to_numpy()]))
+    columns = {name: ordered[name].to_numpy() for name in ("offset", "event_time_ms", "template_id", "parameter_chars")}
+    columns["partition_time_ms"] = before[order]
+    columns["gap_ms"] = np.maximum(0, np.diff(columns["event_time_ms"], prepend=0))
+    columns["gap_ms"][starts] = NEVER_MS
+    new = dict(events.filter("is_new").select("template_id", "template").unique().iter_rows())
+    rows = Rows(columns, ordered["line"], new)
+    bounds = zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True)
+    return [(entity[start], rows.slice(start, stop), order[start:stop]) for start, stop in bounds]

@@ -1,0 +1,195 @@
+"""The loop: poll, process, commit. Everything it decides is in the engine; everything durable is in the store.
+
+One commit holds all outputs so far and the positions that they bring the partitions to. A crash at any moment leaves
+the last commit, from which the next worker rebuilds the windows and gives exactly the outputs that are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+import structlog
+
+from longwatch.pipeline.checkpoint import Position, Store
+from longwatch.pipeline.clock import Clock
+from longwatch.pipeline.engine import Engine, Result
+from longwatch.pipeline.kafka_errors import CommitAbortedError
+from longwatch.pipeline.outputs import Output
+from longwatch.pipeline.records import Partition
+from longwatch.pipeline.sources import Source
+
+log = structlog.get_logger("longwatch.worker")
+
+MAX_PENDING = 10_000
+"""Outputs held back for the next commit; past this the commit does not wait for its interval."""
+
+
+class Stop(Protocol):
+    """Asked between polls: a `threading.Event` that a signal sets."""
+
+    def is_set(self) -> bool:
+        """Whether to drain and return."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How often to commit, and whether to return once everything there is has been read."""
+
+    commit_interval_s: float = 0.5
+    until_end: bool = False
+    idle_timeout_ms: int | None = None
+
+
+@dataclass
+class Progress:
+    """Counts since the start."""
+
+    records: int = 0
+    alerts: int = 0
+    dead_letters: int = 0
+    late: int = 0
+    commits: int = 0
+    aborted: int = 0
+
+
+class Worker:
+    """Runs one engine over one source into one store."""
+
+    def __init__(
+        self,
+        source: Source,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        settings: WorkerSettings,
+        *,
+        on_scores: Callable[[list[pl.DataFrame]], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._engine = engine
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._on_scores = on_scores
+        self._on_progress = on_progress
+        self._pending: list[Output] = []
+        self._committed: dict[Partition, Position] = {}
+        self._last_commit = clock.monotonic()
+        self.progress = Progress()
+
+    def assigned(self, partitions: Iterable[Partition]) -> None:
+        """Begin partitions where they were left: seek to `replay_from`, and rebuild silently from there."""
+        for partition in partitions:
+            position = self._store.committed(partition)
+            start, readable_from = self._source.start(partition), self._source.readable_from(partition)
+            replay_from = self._engine.assign(partition, position, start, readable_from=readable_from)
+            self._source.seek(partition, replay_from)
+            if position is not None:
+                self._committed[partition] = position
+                self._announce(partition, position, replay_from)
+
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        """Commit what is done, then let go: the next owner goes on from that commit."""
+        self.commit()
+        self.lost(partitions)
+
+    def lost(self, partitions: Iterable[Partition]) -> None:
+        """Let go without a commit: another worker has the partitions already, and what is pending is its to give."""
+        gone = set(partitions)
+        self._pending = [output for output in self._pending if output.partition not in gone]
+        for partition in gone:
+            self._engine.forget(partition)
+            self._committed.pop(partition, None)
+
+    def run(self, stop: Stop) -> Progress:
+        """Loop until told to stop or, with `until_end`, until all is read; what is done is committed on the way out."""
+        while not stop.is_set():
+            batches = self._source.poll()
+            self._take(self._engine.process(batches))
+            if not batches and self._rest():
+                break
+            if self._due():
+                self.commit()
+        self.commit()
+        return self.progress
+
+    def commit(self) -> None:
+        """Commit outputs and changed positions; after an abort go back to the last commit."""
+        self._last_commit = self._clock.monotonic()
+        positions = {
+            partition: position
+            for partition, position in self._engine.positions().items()
+            if self._committed.get(partition) != position
+        }
+        if not positions and not self._pending:
+            return
+        try:
+            self._store.commit(self._pending, positions)
+        except CommitAbortedError as error:
+            self._rewind(error)
+            return
+        self._committed |= positions
+        self._pending = []
+        self.progress.commits += 1
+
+    def _take(self, result: Result) -> None:
+        self._pending += result.outputs
+        self.progress.records += result.num_records
+        for output in result.outputs:
+            name = {"alert": "alerts", "dead_letter": "dead_letters", "late": "late"}[output.kind.value]
+            setattr(self.progress, name, getattr(self.progress, name) + 1)
+        if self._on_scores is not None and result.score_frames:
+            self._on_scores(result.score_frames)
+        if self._on_progress is not None:
+            self._on_progress(self.progress)
+
+    def _rest(self) -> bool:
+        """Nothing came: close windows of silent partitions; says whether the work is done."""
+        waiting = [partition for partition in self._engine.partitions if self._close_if_silent(partition)]
+        if self._source.exhausted:
+            return True
+        if not self._settings.until_end or waiting or not self._engine.partitions:
+            return False
+        return all(self._source.at_end(partition) for partition in self._engine.partitions)
+
+    def _close_if_silent(self, partition: Partition) -> bool:
+        """Close a partition's windows once it has been silent long enough; True while that is still to come."""
+        timeout = self._settings.idle_timeout_ms
+        since = self._engine.silent_since_ms(partition)
+        if timeout is None or since is None:
+            return False
+        if not self._source.exhausted and self._clock.now_ms() - since < timeout:
+            return True
+        if self._source.at_end(partition):
+            self._take(self._engine.close_idle(partition))
+            return False
+        return True
+
+    def _due(self) -> bool:
+        waited = self._clock.monotonic() - self._last_commit
+        return waited >= self._settings.commit_interval_s or len(self._pending) >= MAX_PENDING
+
+    def _rewind(self, error: CommitAbortedError) -> None:
+        """The transaction was aborted: nothing of it is visible, so everything since the last commit is done again."""
+        log.warning("commit_aborted", reason=error.message, action="reading again from the last commit")
+        self.progress.aborted += 1
+        self._pending = []
+        self.assigned(self._engine.partitions)
+
+    def _announce(self, partition: Partition, position: Position, replay_from: int) -> None:
+        distance = position.next_offset - replay_from
+        log.info("resumed", partition=str(partition), offset=position.next_offset, replay=distance)
+        if replay_from > position.metadata.replay_from:
+            log.warning(
+                "history_truncated",
+                partition=str(partition),
+                wanted=position.metadata.replay_from,
+                first_kept=replay_from,
+                effect="alerts of windows that began before are marked partial",
+                action="raise the topic's retention above windows.max_duration",
+            )

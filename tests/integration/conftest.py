@@ -1,0 +1,5 @@
+"""Fixtures of the integration tests."""
+
+from support.kafka_broker import kafka
+
+__all__ = ["kafka"]

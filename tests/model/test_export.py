@@ -1,0 +1,57 @@
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from support.bundles import QUICK, TINY, make_branching_graph, train_tiny
+
+from longwatch.model.bundle import GRAPH, WEIGHTS, Bundle
+from longwatch.model.export import ExportError, check_parity, export_onnx, max_difference
+from longwatch.model.onnx_wire import uses_external_data
+from longwatch.model.train import TrainedModel
+from longwatch.model.transformer import load_transformer
+
+HYBRID = dataclasses.replace(TINY, layers=("sliding(24) | global(4)", "strided(32, width=4)", "dense"))
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> TrainedModel:
+    return train_tiny(HYBRID, dataclasses.replace(QUICK, max_steps=3))
+
+
+def test_hybrid_patterns_export_and_agree_at_sizes_not_seen(hybrid):
+    graph = export_onnx(hybrid)
+    model = load_transformer(hybrid.config, hybrid.vocabulary.known_words, hybrid.weights)
+    assert max_difference(graph, model, hybrid.config) < 1e-5
+
+
+def test_graph_takes_any_batch_length_and_lexicon(bundle: Bundle):
+    proto = onnx.load_from_string(bundle.read(GRAPH))
+    shapes = {i.name: [d.dim_param for d in i.type.tensor_type.shape.dim] for i in proto.graph.input}
+    assert all(shapes["token"])
+    assert shapes["token"] == shapes["target"]
+    assert shapes["lexicon_words"][0] == shapes["lexicon_known"][0] != ""
+
+
+def test_graph_uses_standard_operators_alone(bundle: Bundle):
+    proto = onnx.load_from_string(bundle.read(GRAPH))
+    assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    assert not proto.functions
+
+
+def test_a_graph_that_differs_from_torch_is_refused(bundle: Bundle):
+    weights = {name: array + np.float32(0.01) for name, array in bundle.arrays(WEIGHTS).items()}
+    model = load_transformer(bundle.model_config, bundle.vocabulary.known_words, weights)
+    with pytest.raises(ExportError, match="ONNX Runtime differs from torch by"):
+        check_parity(bundle.read(GRAPH), model, bundle.model_config)
+
+
+@pytest.mark.parametrize("location", [0, 1], ids=["inside", "outside"])
+def test_external_data_is_seen_however_deep(location):
+    assert uses_external_data(make_branching_graph(location).SerializeToString()) == bool(location)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_truncated_graph_is_not_read(cut):
+    with pytest.raises(ValueError, match="not an ONNX model"):
+        uses_external_data(make_branching_graph(0).SerializeToString()[:-cut])
