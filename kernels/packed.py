@@ -59,14 +59,15 @@ def _tiles(query: Tensor, key: Tensor, value: Tensor, plan: Plan, group: int, ti
     query_at, own = _queries(plan, tiles, query.device)
     key_at, mask, inside = _keys(plan, group, tiles, query_at)
     count, width, kv_heads = len(query_at), query.shape[2], key.shape[1]
-    height = query.shape[1] // kv_heads * plan.block_size
+    group_heads = query.shape[1] // kv_heads
+    height = group_heads * plan.block_size
     rows = query[query_at].view(count, plan.block_size, kv_heads, -1, width).permute(0, 2, 3, 1, 4)
     # A neighbour's NaN times weight 0 is NaN: keys and values outside the document become 0 first.
     keys, values = (tensor[key_at].masked_fill(~inside[..., None, None], 0).transpose(1, 2) for tensor in (key, value))
     scores = rows.reshape(count, kv_heads, height, width) @ keys.transpose(-1, -2)
-    scores = scores.view(count, kv_heads, -1, *mask.shape[1:])
+    scores = scores.view(count, kv_heads, group_heads, *mask.shape[1:])
     weights = torch.softmax(scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min), dim=-1)
-    weights = (weights * mask[:, None, None]).view(count, kv_heads, height, -1)
+    weights = (weights * mask[:, None, None]).view(count, kv_heads, height, mask.shape[2])
     output = (weights @ values).view(count, kv_heads, -1, plan.block_size, width).permute(0, 3, 1, 2, 4)
     return output.reshape(count * plan.block_size, *query.shape[1:])[own.flatten()]
 

@@ -6,8 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from ruamel.yaml import YAML
-
 from longwatch.kernels import parse_pattern, receptive_field
 
 Config = TypeVar("Config", "ModelConfig", "TrainConfig")
@@ -116,6 +114,8 @@ def load_train_config(path: Path) -> TrainConfig:
 
 
 def _load_yaml(path: Path) -> Mapping[str, Any]:
+    from ruamel.yaml import YAML  # a scorer reads no YAML
+
     values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     if not isinstance(values, Mapping):
         raise ValueError(f"{path}: expected `key: value` lines, found {type(values).__name__}")

@@ -21,7 +21,7 @@ from longwatch.pipeline.alerts import (
 from longwatch.pipeline.detection import AlertKind, Detection
 from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.records import Partition
-from longwatch.pipeline.windows import Window
+from longwatch.pipeline.window_state import Window
 
 
 @dataclass(frozen=True)

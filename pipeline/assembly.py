@@ -25,7 +25,7 @@ from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
-from longwatch.pipeline.windows import WindowRules
+from longwatch.pipeline.window_state import WindowRules
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import msgspec
 from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
-from longwatch.pipeline.windows import NEVER_MS
+from longwatch.pipeline.window_state import NEVER_MS
 
 VERSION = 1
 

@@ -22,7 +22,7 @@ from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.packing import pack
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.score_log import score_frame
-from longwatch.pipeline.windows import Window
+from longwatch.pipeline.window_state import Window
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from longwatch.pipeline.detector import Detector
 from longwatch.pipeline.outputs import Kind, Output, originals
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.template_columns import TemplateColumns
-from longwatch.pipeline.windows import PartitionWindows, Window, WindowRules
+from longwatch.pipeline.window_state import Window, WindowRules
+from longwatch.pipeline.windows import PartitionWindows
 
 
 @dataclass

@@ -19,7 +19,8 @@ from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.template_masks import leaves
-from longwatch.pipeline.windows import PartitionWindows, Window, WindowRules
+from longwatch.pipeline.window_state import Window, WindowRules
+from longwatch.pipeline.windows import PartitionWindows
 
 Report = Callable[[int], None]
 

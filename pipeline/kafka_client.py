@@ -4,7 +4,6 @@ Values in and out are bytes: a deserializer that raises would stop the consumer 
 """
 
 import difflib
-import socket
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ import polars as pl
 
 from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedError, LongwatchError
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, ClientFailedError, TopicMissingError
+from longwatch.pipeline.kafka_reachable import check_reachable
 from longwatch.pipeline.kafka_settings import KafkaSettings
 from longwatch.pipeline.records import RECORD_SCHEMA
 
@@ -111,22 +111,26 @@ def open_producer(settings: KafkaSettings, transactional_id: str) -> Any:
     """An idempotent, transactional producer; `init_transactions` is left to the caller."""
     # A transaction begun while the broker still finishes the last one is refused and tried again after this pause.
     patience = {"retry_backoff_ms": 20}
-    options = patience | _connection(settings, KafkaProducer.DEFAULT_CONFIG) | {
-        "transactional_id": transactional_id,
-        "enable_idempotence": True,
-        "acks": "all",
-        "max_in_flight_requests_per_connection": 5,
-        "transaction_timeout_ms": settings.transaction_timeout_ms,
-        "delivery_timeout_ms": settings.delivery_timeout_ms,
-        "max_block_ms": settings.delivery_timeout_ms,
-        "linger_ms": settings.linger_ms,
-        "compression_type": None if settings.compression == "none" else settings.compression,
-        "max_request_size": settings.max_request_bytes,
-        "allow_auto_create_topics": False,
-        "key_serializer": None,
-        "value_serializer": None,
-        "metrics_enabled": False,
-    }
+    options = (
+        patience
+        | _connection(settings, KafkaProducer.DEFAULT_CONFIG)
+        | {
+            "transactional_id": transactional_id,
+            "enable_idempotence": True,
+            "acks": "all",
+            "max_in_flight_requests_per_connection": 5,
+            "transaction_timeout_ms": settings.transaction_timeout_ms,
+            "delivery_timeout_ms": settings.delivery_timeout_ms,
+            "max_block_ms": settings.delivery_timeout_ms,
+            "linger_ms": settings.linger_ms,
+            "compression_type": None if settings.compression == "none" else settings.compression,
+            "max_request_size": settings.max_request_bytes,
+            "allow_auto_create_topics": False,
+            "key_serializer": None,
+            "value_serializer": None,
+            "metrics_enabled": False,
+        }
+    )
     with translated("connecting", settings):
         return KafkaProducer(**options)
 
@@ -182,6 +186,17 @@ class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]
         # so the caller may still commit it.
         asked = consumer._coordinator.need_rejoin
         consumer._coordinator.need_rejoin = lambda: not self.events and asked()
+        # kafka-python 3.0.12 forgets a join that is answered between two polls and joins again, which makes the whole
+        # group rebalance again; the answer is held until a poll is there to take it.
+        self.polling = False
+        self._join = consumer._coordinator._do_join_and_sync_async
+        consumer._coordinator._do_join_and_sync_async = self._join_while_polled
+
+    async def _join_while_polled(self) -> Any:
+        answer = await self._join()
+        while not (self.polling or self._consumer._closed):
+            await self._consumer._net.sleep(0.005)
+        return answer
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Hold the new partitions still until the caller has said where to start."""
@@ -247,27 +262,6 @@ def translate(error: Exception, doing: str, settings: KafkaSettings) -> Longwatc
     if isinstance(error, OSError) or getattr(error, "retriable", False):
         return BrokerUnreachableError(said, "check bootstrap_servers and that a broker is running there")
     return ClientFailedError(said, "restart; if it repeats, run with --debug and report it")
-
-
-def check_reachable(settings: KafkaSettings) -> None:
-    """Raise BrokerUnreachableError unless some broker accepts a connection.
-
-    A kafka-python client that cannot start raises and leaves a thread behind that tries for ever.
-    """
-    if {"proxy_url", "socks5_proxy"} & settings.client.keys():
-        return
-    failures = []
-    for server in settings.bootstrap_servers:
-        host, _, port = server.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), settings.connect_timeout_ms / 1000).close()
-        except OSError as error:
-            failures.append(f"{server}: {error}")
-        else:
-            return
-    raise BrokerUnreachableError(
-        f"no connection to Kafka: {'; '.join(failures)}", "check bootstrap_servers and that a broker is running there"
-    )
 
 
 @contextmanager

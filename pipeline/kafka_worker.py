@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
@@ -17,7 +17,7 @@ from longwatch.pipeline.kafka_producer import TransactionalProducer
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncated, Unreadable
 from longwatch.pipeline.kafka_topics import create_missing_topics
 from longwatch.pipeline.kafka_watchdog import Watchdog
-from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.outputs import Kind, unreadable
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sinks.kafka import KafkaStore
 from longwatch.pipeline.sources.group import GroupSource
@@ -56,7 +56,6 @@ class _Members:
 
     on_truncated: str
     worker: Worker | None = None
-    unreadable: list[Unreadable] = field(default_factory=list)
 
     def assigned(self, partitions: Mapping[Partition, Committed | None]) -> None:
         if self.worker is not None:
@@ -77,7 +76,10 @@ class _Members:
             raise StateError(message, "raise the topic's retention; `source.kafka.on_truncated: continue` goes on")
         log.warning("records_lost_to_retention", partition=str(gap.partition), wanted=gap.wanted, next=gap.resume_at)
 
-    def unreadable_batch(self, gap: Unreadable) -> None:
+    def unreadable(self, gap: Unreadable) -> None:
+        """A batch that the client cannot read, a broken checksum or codec, is one dead letter without its bytes."""
+        if self.worker is not None:
+            self.worker.dead_letter(unreadable(gap.partition, gap.first, gap.next_offset, gap.reason))
         log.error(
             "unreadable_records", partition=str(gap.partition), first=gap.first, next=gap.next_offset, why=gap.reason
         )
@@ -99,24 +101,23 @@ def open_kafka_worker(
     topics = {Kind.ALERT: sink.alerts, Kind.DEAD_LETTER: sink.dead_letters, Kind.LATE: sink.late}
     create_missing_topics(client, dict.fromkeys(topics.values(), 1), allowed=sink.create_topics)
     members = _Members(source_config.on_truncated)
-    source = KafkaSource(
-        client,
-        source_config.topic,
-        members.assigned,
-        members.revoked,
-        members.lost,
-        members.truncated,
-        members.unreadable_batch,
-        watchdog,
-    )
-    producer = TransactionalProducer(client, transactional_id(config, instance), watchdog)
-    store = KafkaStore(producer, topics, source.committed, source.group_metadata)
-    members.worker = Worker(GroupSource(source, source_config.start), engine, store, clock, settings)
-    try:
+    with ExitStack() as opened:
+        source = KafkaSource(
+            client,
+            source_config.topic,
+            members.assigned,
+            members.revoked,
+            members.lost,
+            members.truncated,
+            members.unreadable,
+            watchdog,
+        )
+        opened.callback(source.close)
+        producer = TransactionalProducer(client, transactional_id(config, instance), watchdog)
+        opened.callback(producer.close)
+        store = KafkaStore(producer, topics, source.committed, source.group_metadata)
+        members.worker = Worker(GroupSource(source, source_config.start), engine, store, clock, settings)
         yield members.worker
-    finally:
-        store.close()
-        source.close()
 
 
 def transactional_id(config: Config, instance: str | None) -> str:

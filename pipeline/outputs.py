@@ -54,3 +54,18 @@ def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator
         }
         encoded = tuple((f"longwatch.{name}", str(text).encode()) for name, text in headers.items())
         yield Output(kind, batch.partition, offset, key, (value or b"")[:ORIGINAL_BYTES], encoded)
+
+
+def unreadable(partition: Partition, first: int, next_offset: int, why: str) -> Output:
+    """Records [first, next_offset) that no client can read: one dead letter, without bytes."""
+    headers = {
+        "reason": "unreadable_records",
+        "detail": why,
+        "topic": partition.topic,
+        "topic_id": partition.topic_id,
+        "partition": partition.partition,
+        "offset": first,
+        "next_offset": next_offset,
+    }
+    encoded = tuple((f"longwatch.{name}", str(text).encode()) for name, text in headers.items())
+    return Output(Kind.DEAD_LETTER, partition, first, None, b"", encoded)

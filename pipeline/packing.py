@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from longwatch.model.scorer import END_TEMPLATE, WindowTokens, template_id
 from longwatch.pipeline.window_columns import DTYPES
-from longwatch.pipeline.windows import Window
+from longwatch.pipeline.window_state import Window
 
 END_ID = template_id(END_TEMPLATE)
 _END_ROW = {"template_id": END_ID, "gap_ms": 0, "parameter_chars": 0}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from longwatch.model.scorer import WindowTokens
 from longwatch.pipeline.detection import Scores
 from longwatch.pipeline.records import Partition
-from longwatch.pipeline.windows import Window
+from longwatch.pipeline.window_state import Window
 
 SCORE_SCHEMA = pl.Schema(
     {

@@ -106,6 +106,12 @@ class Worker:
             self._engine.forget(partition)
             self._committed.pop(partition, None)
 
+    def dead_letter(self, output: Output) -> None:
+        """Take a dead letter that the source met; one below the committed offset was given by an earlier life."""
+        position = self._committed.get(output.partition)
+        if position is None or output.trigger_offset >= position.next_offset:
+            self._take(Result([output]))
+
     def run(self, stop: Stop) -> Progress:
         """Loop until told to stop or, with `until_end`, until all is read; what is done is committed on the way out."""
         while not stop.is_set():

@@ -57,7 +57,11 @@ class KafkaSource:
 
         Raises a BrokerError that is not retriable or a FatalError; an unreachable broker shows as an empty list.
         """
-        batches = self._reader.poll(timeout_ms)
+        self._rebalances.polling = True
+        try:
+            batches = self._reader.poll(timeout_ms)
+        finally:
+            self._rebalances.polling = False
         self._tell_rebalances()
         if was_replaced(self._consumer):
             raise FencedError(

@@ -4,12 +4,14 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import zstandard
 
 from longwatch.pipeline.errors import InputError
+from longwatch.pipeline.sources.zstd_frames import is_whole
 
 CHUNK_BYTES = 1 << 18
 
@@ -75,6 +77,20 @@ def read_lines(path: Path, max_bytes: int) -> Iterator[list[bytes]]:
                 return
 
 
+@dataclass(frozen=True)
+class _WholeZstd:
+    """A zstd stream that, unlike the library's, does not take a file that was cut off for a whole one."""
+
+    stream: Readable
+    file: BinaryIO
+
+    def read(self, size: int, /) -> bytes:
+        piece = self.stream.read(size)
+        if not piece and not is_whole(self.file):
+            raise EOFError("the last zstd frame ends before its end")
+        return piece
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[Readable]:
     try:
@@ -90,7 +106,7 @@ def _open(path: Path) -> Iterator[Readable]:
             with gzip.GzipFile(fileobj=file) as stream:
                 yield stream
         elif start == _ZSTD:
-            with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
-                yield stream
+            with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False) as stream:
+                yield _WholeZstd(stream, file)
         else:
             yield file

@@ -304,6 +304,19 @@ def test_a_static_member_that_restarts_keeps_its_partitions_without_a_rebalance(
             assert other.source.group_metadata().generation_id == generation
 
 
+def test_members_that_work_between_their_polls_settle_in_few_rounds(
+    kafka: KafkaForTests, settings: KafkaSettings
+) -> None:
+    topic = kafka.create_topic(3)
+    with member(settings, topic) as first, member(settings, topic) as second, member(settings, topic) as third:
+        everyone = (first, second, third)
+        first.until(
+            lambda: settled(*everyone) and all(len(each.source.assignment()) == 1 for each in everyone), *everyone[1:]
+        )
+        # Joined one after the other: a round each, and one more to hand partitions on.
+        assert first.source.group_metadata().generation_id <= 7
+
+
 def test_a_second_process_under_one_instance_id_fences_the_first(kafka: KafkaForTests, settings: KafkaSettings) -> None:
     topic = kafka.create_topic()
     static = replace(settings, instance_id="a")

@@ -14,7 +14,21 @@ BLOCK = 16
 # Ops with a CPU kernel of their own in ONNX Runtime: none of them is run through its function body.
 NATIVE_OPS = {
     *("Add", "And", "Attention", "Cast", "Clip", "Concat", "Div", "Equal", "Expand", "Gather", "GreaterOrEqual"),
-    *("LessOrEqual", "MatMul", "Mul", "Not", "Or", "Pad", "Range", "Reshape", "Shape", "Slice", "Softmax", "Split"),
+    *(
+        "LessOrEqual",
+        "MatMul",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Pad",
+        "Range",
+        "Reshape",
+        "Shape",
+        "Slice",
+        "Softmax",
+        "Split",
+    ),
     *("Squeeze", "Sub", "Transpose", "Trilu", "Unsqueeze", "Where", "Mod", "Less"),
 }
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from support.bundles import make_bundle
 
 from longwatch.model.bundle import Bundle
+from support.bundles import make_bundle
 
 
 @pytest.fixture(scope="session")

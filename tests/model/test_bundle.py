@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bundles import make_branching_graph, make_parts, train_tiny
 
 from longwatch.model.bundle import (
     CONFIG,
@@ -20,6 +19,7 @@ from longwatch.model.bundle import (
     write_bundle,
 )
 from longwatch.model.train import TrainedModel
+from support.bundles import make_branching_graph, make_parts, train_tiny
 
 
 @pytest.fixture(scope="module")

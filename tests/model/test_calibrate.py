@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.windows import make_tokens
 
 from longwatch.model.calibrate import Calibration, advance
 from longwatch.model.evidence import Evidence
 from longwatch.model.tokens import WindowTokens
+from support.windows import make_tokens
 
 LENGTHS = [30] * 200
 FLAG = {name: at for at, name in enumerate(Evidence.names)}

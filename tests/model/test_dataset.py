@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from support.windows import make_tokens, make_windows
 
 from longwatch.model.dataset import Windows, crops, select_windows, shuffled_batches, split_in_time
+from support.windows import make_tokens, make_windows
 
 
 def test_windows_survive_a_file(tmp_path):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.windows import make_tokens
 
 from longwatch.model.dataset import select_windows
 from longwatch.model.evidence import Evidence, count_vectors, nearest_l1, occurrences
 from longwatch.model.tokens import END_TEMPLATE, WindowTokens, template_id
+from support.windows import make_tokens
 
 
 def tokens_of(*windows: str, scored: list[int] | None = None, later: bool = False) -> WindowTokens:

@@ -3,15 +3,15 @@ import dataclasses
 import numpy as np
 import onnx
 import pytest
-from support.bundles import QUICK, TINY, make_branching_graph, train_tiny
 
 from longwatch.model.bundle import GRAPH, WEIGHTS, Bundle
 from longwatch.model.export import ExportError, check_parity, export_onnx, max_difference
 from longwatch.model.onnx_wire import uses_external_data
 from longwatch.model.train import TrainedModel
 from longwatch.model.transformer import load_transformer
+from support.bundles import QUICK, TINY, make_branching_graph, train_tiny
 
-HYBRID = dataclasses.replace(TINY, layers=("sliding(24) | global(4)", "strided(32, width=4)", "dense"))
+HYBRID = dataclasses.replace(TINY, layers=("sliding(24) | global(4) | strided(32, width=4)", "dense"))
 
 
 @pytest.fixture(scope="module")

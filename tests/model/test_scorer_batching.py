@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.windows import TEMPLATES, make_tokens
 
 from longwatch.model.config import ModelConfig
 from longwatch.model.scorer.batching import Batcher, ModelInputs, cut, padded_width, plan_batches
 from longwatch.model.vocabulary import Vocabulary
+from support.windows import TEMPLATES, make_tokens
 
 CONFIG = ModelConfig(block_size=4)
 VOCABULARY = Vocabulary.of(TEMPLATES, CONFIG.word_buckets, CONFIG.max_words)

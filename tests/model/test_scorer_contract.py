@@ -8,7 +8,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.windows import NOVEL, make_tokens
 
 from longwatch.model.bundle import WEIGHTS, Bundle
 from longwatch.model.dataset import select_windows
@@ -16,6 +15,7 @@ from longwatch.model.scorer import Scorer, WindowTokens, open_scorer
 from longwatch.model.scorer.batching import TokenColumns, cut
 from longwatch.model.tokens import END_TEMPLATE_ID, template_id
 from longwatch.model.transformer import load_transformer
+from support.windows import NOVEL, make_tokens
 
 BACKENDS = ("torch", "onnx")
 CLOSE = 1e-5

@@ -2,13 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support.bundles import QUICK, TINY, train_tiny
-from support.windows import TEMPLATES, make_tokens
 
 from longwatch.model.export import random_inputs
 from longwatch.model.tokens import END_TEMPLATE
 from longwatch.model.train import train, with_unseen
 from longwatch.model.transformer import load_transformer
+from support.bundles import QUICK, TINY, train_tiny
+from support.windows import TEMPLATES, make_tokens
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.windows import NOVEL, TEMPLATES, make_tokens
 
 from longwatch.model.tokens import END_TEMPLATE, template_id
 from longwatch.model.vocabulary import Vocabulary, gap_bucket, hashed_words, shape_bucket
+from support.windows import NOVEL, TEMPLATES, make_tokens
 
 VOCABULARY = Vocabulary.of(TEMPLATES, word_buckets=512, max_words=8)
 

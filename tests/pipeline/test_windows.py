@@ -1,5 +1,6 @@
 """Windows are a pure function of a partition's records."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longwatch.pipeline.windows import NEVER_MS, PartitionWindows, Window, WindowRules
+from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
+from longwatch.pipeline.windows import PartitionWindows
 
 SECOND = 1000
 
@@ -47,7 +49,7 @@ def run(rules: WindowRules, events: pl.DataFrame, cuts: Sequence[int], timestamp
     records = records_frame(events, timestamps)
     closed, late = [], []
     bounds = [0, *sorted(cuts), len(events)]
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in itertools.pairwise(bounds):
         advance = state.advance(records.slice(start, stop - start), events.slice(start, stop - start))
         closed += [window for window in advance.windows if window.close]
         late += advance.late["offset"].to_list()

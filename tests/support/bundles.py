@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from support.windows import make_windows
 
 from longwatch.model.bundle import Bundle, BundleParts, write_bundle
 from longwatch.model.calibrate import Calibration
@@ -13,6 +12,7 @@ from longwatch.model.dataset import split_in_time
 from longwatch.model.evidence import Evidence
 from longwatch.model.export import export_onnx
 from longwatch.model.train import TrainedModel, train
+from support.windows import make_windows
 
 TINY = ModelConfig(
     d_model=32, num_heads=2, num_kv_heads=1, layers=("sliding(24)", "sliding(24)"), block_size=16, word_buckets=256

@@ -1,0 +1,88 @@
+"""The embedded store holds outputs and positions together, and delivers alerts at least once."""
+
+import sqlite3
+
+import pytest
+
+from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
+from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.outputs import Kind, Output
+from longwatch.pipeline.records import Partition
+from longwatch.pipeline.sinks.embedded import EmbeddedStore
+from longwatch.pipeline.sinks.streams import LineFile
+
+LOGS = Partition("logs", "uuid", 0)
+
+
+def position(offset: int) -> Position:
+    return Position(offset, Metadata(VERSION, offset - 1, 7, "b", "c"))
+
+
+def output(kind: Kind, value: bytes, offset: int = 0) -> Output:
+    return Output(kind, LOGS, offset, b"key", value, (("longwatch.reason", b"why"),))
+
+
+def test_what_was_committed_is_there_after_reopening(tmp_path):
+    store = EmbeddedStore(tmp_path / "a.db")
+    assert store.committed(LOGS) is None
+    store.commit([output(Kind.ALERT, b"{}"), output(Kind.LATE, b"line")], {LOGS: position(5)})
+    store.close()
+    again = EmbeddedStore(tmp_path / "a.db")
+    assert again.committed(LOGS) == position(5)
+    assert again.read(Kind.ALERT) == [(b"key", b"{}", '{"longwatch.reason":"why"}')]
+    assert [value for _, value, _ in again.read(Kind.LATE)] == [b"line"]
+
+
+def test_a_failed_commit_leaves_neither_outputs_nor_positions(tmp_path):
+    store = EmbeddedStore(tmp_path / "a.db")
+    store.commit([], {LOGS: position(5)})
+    broken = Output(Kind.ALERT, LOGS, 0, None, None)  # type: ignore[arg-type]
+    with pytest.raises(sqlite3.IntegrityError):
+        store.commit([output(Kind.ALERT, b"first"), broken], {LOGS: position(9)})
+    assert store.committed(LOGS) == position(5)
+    assert store.read(Kind.ALERT) == []
+
+
+def test_an_alert_whose_delivery_failed_is_delivered_at_the_next_start(tmp_path):
+    def fails(values):
+        raise OSError("disk full")
+
+    store = EmbeddedStore(tmp_path / "a.db", [fails])
+    with pytest.raises(OSError, match="disk full"):
+        store.commit([output(Kind.ALERT, b"one")], {LOGS: position(1)})
+    store.close()
+    got: list[bytes] = []
+    again = EmbeddedStore(tmp_path / "a.db", [got.extend])
+    again.commit([output(Kind.ALERT, b"two"), output(Kind.DEAD_LETTER, b"bad")], {LOGS: position(2)})
+    assert got == [b"one", b"two"]
+
+
+def test_alerts_are_appended_to_the_file_line_by_line(tmp_path):
+    file = LineFile(tmp_path / "deep" / "alerts.jsonl")
+    file([b'{"a":1}'])
+    file([b'{"a":2}', b'{"a":3}'])
+    assert (tmp_path / "deep" / "alerts.jsonl").read_text() == '{"a":1}\n{"a":2}\n{"a":3}\n'
+
+
+def test_a_second_worker_on_the_same_database_is_refused(tmp_path):
+    store = EmbeddedStore(tmp_path / "a.db")
+    store.commit([], {LOGS: position(1)})
+    with pytest.raises(StateError, match="only one worker"):
+        EmbeddedStore(tmp_path / "a.db")
+
+
+def test_another_programs_file_is_refused_unchanged(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"my notes, not a database" * 100)
+    with pytest.raises(StateError, match="another program"):
+        EmbeddedStore(path)
+    assert path.read_bytes() == b"my notes, not a database" * 100
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path):
+    EmbeddedStore(tmp_path / "a.db").close()
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StateError, match="version 99"):
+        EmbeddedStore(tmp_path / "a.db")
