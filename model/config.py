@@ -83,6 +83,9 @@ class TrainConfig:
     patience: int = 5  # validations in a row without a gain
     device: str = "auto"
     unseen_rate: float = 0.05  # share of tokens read by their words alone
+    split: str = "interleaved"  # or time: the newest windows calibrate
+    early_stop_share: float = 0.1  # of the windows
+    calibration_share: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "max_epochs", "tokens_per_batch", "max_window_tokens", "learning_rate", "clip_norm"):
@@ -91,6 +94,9 @@ class TrainConfig:
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         _require(0 <= self.warmup < 1, "warmup", "at least 0 and below 1", self.warmup)
         _require(0 <= self.unseen_rate < 1, "unseen_rate", "at least 0 and below 1", self.unseen_rate)
+        for name in ("early_stop_share", "calibration_share"):
+            _require(0 < getattr(self, name) < 0.5, name, "above 0 and below 0.5", getattr(self, name))
+        _require(self.split in ("interleaved", "time"), "split", "interleaved or time", self.split)
         _require(self.device in ("auto", "cpu", "cuda"), "device", "auto, cpu or cuda", self.device)
 
     @classmethod

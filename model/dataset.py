@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from longwatch.model.scorer.batching import Pieces, plan_batches
 from longwatch.model.tokens import WindowTokens
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 TOKEN_ARRAYS = ("template_id", "gap_ms", "parameter_chars", "cu_seqlens", "scored")
 
 
@@ -61,7 +63,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Split:
-    """Windows in time: the oldest to fit weights, the next to stop early, the newest to calibrate."""
+    """Windows to fit weights, to stop early, and to calibrate."""
 
     fit: Windows
     early_stop: Windows
@@ -78,6 +80,24 @@ def split_in_time(windows: Windows, early_stop: float = 0.1, calibration: float 
     if num_fit < 1:
         raise ValueError(f"expected 3 windows or more to split, found {len(windows)}; replay a longer time")
     parts = np.split(order, [num_fit, num_fit + held_out[0]])
+    return Split(*(windows.select(part) for part in parts))
+
+
+def split_interleaved(windows: Windows, early_stop: float = 0.1, calibration: float = 0.2) -> Split:
+    """Splits so that each part holds windows of the whole time, stable for equal starts; a pure function of the order.
+
+    For figures of how scores lie within the history's own time: its rhythm is in every part. What comes later may
+    differ, which `split_in_time` shows and this cannot. Window k goes by the fractional part of k times the golden
+    ratio, which spreads each part as evenly as any rule can.
+    """
+    if early_stop <= 0 or calibration <= 0 or early_stop + calibration >= 1:
+        raise ValueError(f"expected shares above 0 that leave some to fit, found {early_stop} and {calibration}")
+    if len(windows) < 5:
+        raise ValueError(f"expected 5 windows or more to split, found {len(windows)}; replay a longer time")
+    order = np.argsort(windows.start_ms, kind="stable")
+    place = np.arange(1, len(windows) + 1) * GOLDEN_RATIO % 1
+    bounds = (0.0, 1 - early_stop - calibration, 1 - calibration, 1.0)
+    parts = [order[(place >= low) & (place < high)] for low, high in pairwise(bounds)]
     return Split(*(windows.select(part) for part in parts))
 
 

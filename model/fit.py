@@ -1,4 +1,4 @@
-"""From a history's windows to everything a bundle holds: split in time, train, gather evidence, calibrate, export."""
+"""From a history's windows to everything a bundle holds: split, train, gather evidence, calibrate, export."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from longwatch.model.bundle import BundleParts
 from longwatch.model.calibrate import Calibration
 from longwatch.model.config import ModelConfig, TrainConfig
-from longwatch.model.dataset import Split, Windows, split_in_time
+from longwatch.model.dataset import Split, Windows, split_in_time, split_interleaved
 from longwatch.model.evidence import Evidence
 from longwatch.model.export import export_onnx
 from longwatch.model.scorer.batching import Batcher, ModelInputs
@@ -42,14 +42,15 @@ def fit(
     versions: Mapping[str, str],
     progress: Progress | None = None,
 ) -> Fitted:
-    """Fits a detector to normal windows: the oldest train, the next stop the training, the newest calibrate.
+    """Fits a detector to normal windows: most train, some stop the training, some calibrate.
 
-    config: JSON-able, kept in the bundle beside `model` and `train`. Raises ValueError for fewer than 3 windows.
+    config: JSON-able, kept in the bundle beside `model` and `train`. Raises ValueError for too few windows.
     """
-    split = split_in_time(windows)
+    divide = split_interleaved if train_config.split == "interleaved" else split_in_time
+    split = divide(windows, train_config.early_stop_share, train_config.calibration_share)
     tokens = split.fit.tokens
     trained = train(model_config, train_config, tokens, split.early_stop.tokens, tokens.templates, progress)
-    evidence, held_out, days = Evidence.fit(tokens), split.calibration.tokens, days_of(split.calibration)
+    evidence, held_out, days = Evidence.fit(tokens), split.calibration.tokens, days_of(windows, len(split.calibration))
     calibration = Calibration.fit(surprise_of(trained, held_out), evidence.flags(held_out), held_out, days)
     kept = {**config, "model": model_config.to_dict(), "train": train_config.to_dict()}
     onnx = export_onnx(trained)
@@ -59,11 +60,10 @@ def fit(
     return Fitted(parts, trained, split, days)
 
 
-def days_of(windows: Windows) -> float:
-    """How long live traffic takes to bring as many windows: from first start to last, a window's length where equal."""
-    first, last = int(windows.start_ms.min()), int(windows.start_ms.max())
-    span = last - first if last > first else int(windows.end_ms.max()) - first
-    return max(span, 1000) / DAY_MS
+def days_of(windows: Windows, held_out: int) -> float:
+    """How long live traffic takes to bring `held_out` windows: their share of the time that all of them span."""
+    span_ms = max(int(windows.end_ms.max()) - int(windows.start_ms.min()), 1000)
+    return span_ms / DAY_MS * held_out / len(windows)
 
 
 def surprise_of(trained: TrainedModel, tokens: WindowTokens) -> NDArray[np.float32]:

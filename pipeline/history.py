@@ -27,20 +27,16 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a history is normal enough to learn from: entities left out, and windows that begin before `until_ms`."""
+    """What of a history to learn from: all but some entities, and no event at or after `until_ms`."""
 
     excluded_entities: Collection[str] = ()
     until_ms: int | None = None
 
     def keep(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Events of entities that are not excluded."""
-        if not self.excluded_entities:
-            return events
-        return events.filter(~pl.col("entity").is_in(list(self.excluded_entities)))
-
-    def wants(self, window: Window) -> bool:
-        """Whether a window began in time."""
-        return self.until_ms is None or int(window.columns["event_time_ms"][window.context]) < self.until_ms
+        """The events to learn from."""
+        if self.excluded_entities:
+            events = events.filter(~pl.col("entity").is_in(list(self.excluded_entities)))
+        return events if self.until_ms is None else events.filter(pl.col("event_time_ms") < self.until_ms)
 
 
 @dataclass
@@ -68,8 +64,6 @@ def read_leaves(source: Source, decoder: Decoder, masks: Sequence[str], selectio
     found: set[str] = set()
     for batch in drain(source):
         events = selection.keep(decoder.decode(batch.frame).events)
-        if selection.until_ms is not None:
-            events = events.filter(pl.col("event_time_ms") < selection.until_ms)
         found |= set(leaves(events["message"], masks).unique())
     return found
 
@@ -93,14 +87,14 @@ def read_windows(
         decoded = decoder.decode(batch.frame)
         events = templates.add(selection.keep(decoded.events)).with_columns(is_new=pl.lit(value=True))
         advance = state.advance(batch.frame, events)
-        history.windows += [window for window in advance.windows if window.close and selection.wants(window)]
+        history.windows += [window for window in advance.windows if window.close]
         history.records += len(batch.frame)
         history.rejected += len(decoded.rejected)
         history.late += len(advance.late)
         if report is not None:
             report(history.records)
     for state in states.values():
-        history.windows += _rest(state, selection)
+        history.windows += _rest(state)
     return history
 
 
@@ -110,9 +104,9 @@ def drain(source: Source) -> Iterator[RecordBatch]:
         yield from source.poll()
 
 
-def _rest(state: PartitionWindows, selection: Selection) -> list[Window]:
+def _rest(state: PartitionWindows) -> list[Window]:
     """Windows still open at the end: an end that was seen only where the worker would see it, by `idle_timeout`."""
-    windows = [window for window in state.close_all(2**62) if selection.wants(window)]
+    windows = state.close_all(2**62)
     if state.rules.idle_timeout_ms is None:
         for window in windows:
             window.close = None
