@@ -76,9 +76,9 @@ def set_up_logging(log_format: LogFormat = "auto", level: str = "info", stream: 
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # The Kafka client reports each reconnect at info; what matters of it arrives as an error of ours.
-    logging.getLogger("kafka").setLevel(max(logging.WARNING, root.level))
+    # Libraries report each reconnect and each optimiser pass at info; what matters of them is a warning, or ours.
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.getLogger("longwatch").setLevel(level.upper())
 
 
 def _renderer(log_format: LogFormat, stream: TextIO) -> "structlog.typing.Processor":

@@ -39,16 +39,15 @@ def test_ten_kills_lose_nothing_and_double_nothing(kafka: KafkaForTests, tmp_pat
     calm.run()
 
     draw = random.Random(5)
-    killed = 0
-    while killed < KILLS:
-        worker = shaken.start("source.kafka.poll_records=25", until_end=False)
-        try:
-            code = worker.wait(timeout=draw.uniform(1.5, 5))
-            raise AssertionError(f"the worker left by itself, exit {code}")
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
-            killed += 1
+    reached = []
+    for _ in range(KILLS):
+        worker = shaken.start("source.kafka.poll_records=1", until_end=False)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(timeout=draw.uniform(2, 5))
+        worker.kill()
+        worker.wait()
+        reached.append(shaken.committed_records())
+    assert len({count for count in reached if 0 < count < len(lines)}) >= 3, f"killed when done or not begun: {reached}"
     shaken.run()
 
     assert committed(shaken) == committed(calm)

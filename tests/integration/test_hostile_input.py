@@ -1,6 +1,7 @@
-"""Promise 3: no input byte sequence stops the stream; each bad record is a dead letter once, its neighbours unchanged."""
+"""Promise 3: no input stops the stream; each bad record is a dead letter once, its neighbours are scored as ever."""
 
 import os
+import time
 
 import pytest
 
@@ -12,9 +13,9 @@ from support.live import make_live
 pytestmark = pytest.mark.broker
 
 MIB = 1 << 20
-HOSTILE: dict[str, tuple[bytes | None, str | None]] = {
+ODD = b" INFO vpn-01 sshd: caf\xe9 \xff\xfe in the name"
+HOSTILE: dict[str, tuple[bytes | None, str]] = {
     "random bytes": (os.urandom(300), "header_mismatch"),
-    "bad UTF-8": (b"2026-11-02T09:00:05.000Z INFO vpn-01 sshd: caf\xe9 \xff\xfe in the name", None),
     "16 MiB line": (b"2026-11-02T09:00:06.000Z INFO vpn-01 sshd: " + b"x" * (16 * MIB), "too_large"),
     "broken JSON": (b'{"time": "2026-11-02T09:00:06.000Z", "message": ', "header_mismatch"),
     "year 9999": (b"9999-11-02T09:00:06.000Z INFO vpn-01 sshd: from the far future", "timestamp_in_future"),
@@ -45,27 +46,27 @@ def essence(alert: Alert) -> tuple[object, ...]:
 @pytest.mark.timeout(600)
 def test_every_hostile_record_is_a_dead_letter_once_and_its_neighbours_are_scored(kafka: KafkaForTests, tmp_path):
     good = [line.encode() for line in demo_frame((9, 10))["line"].head(600)]
-    bad = [(name, value) for name, (value, _) in HOSTILE.items()]
     mixed: list[bytes | None] = list(good)
-    for place, (_, value) in zip(range(20, 600, 60), bad, strict=False):
+    for place, (value, _) in zip(range(20, 600, 60), HOSTILE.values(), strict=False):
         mixed.insert(place, value)
+    # Odd only: it arrives in its turn, and is scored.
+    mixed.insert(590, str(mixed[589])[2:26].encode() + ODD)
     clean_topic, mixed_topic = (kafka.create_topic(max_message_bytes=str(20 * MIB)) for _ in range(2))
-    big = {"max_request_size": 20 * MIB, "buffer_memory": 64 * MIB}
-    kafka.produce(clean_topic, [(b"k", line, None) for line in good], **big)
-    kafka.produce(mixed_topic, [(b"k", line, None) for line in mixed], **big)
+    big = {"max_request_size": 20 * MIB}
+    # All of one moment: a slow producer's pause would count as silence of the partition.
+    now_ms = time.time_ns() // 1_000_000
+    kafka.produce(clean_topic, [(b"k", line, now_ms) for line in good], **big)
+    kafka.produce(mixed_topic, [(b"k", line, now_ms) for line in mixed], **big)
     clean, dirty = (make_live(kafka, tmp_path / topic, topic) for topic in (clean_topic, mixed_topic))
     clean.run()
     dirty.run()
 
-    letters = kafka.read(f"{dirty.outputs}.dlq")
-    found = {
-        dict(letter.headers)["longwatch.offset"]: dict(letter.headers)["longwatch.reason"].decode()
-        for letter in letters
+    letters = [dict(letter.headers) for letter in kafka.read(f"{dirty.outputs}.dlq")]
+    reasons = {int(letter["longwatch.offset"]): letter["longwatch.reason"].decode() for letter in letters}
+    assert len(reasons) == len(letters)
+    assert reasons == {mixed.index(value): reason for value, reason in HOSTILE.values()}
+    # The odd line was scored as vpn-01's; every other entity saw nothing of all this.
+    assert {alert for alert in alerts_of(dirty) if alert[0] != "vpn-01"} == {
+        alert for alert in alerts_of(clean) if alert[0] != "vpn-01"
     }
-    expected = {str(mixed.index(value)).encode(): reason for value, reason in HOSTILE.values() if reason is not None}
-    assert len(letters) == len(expected)
-    assert found == expected
-    odd = "bad UTF-8"
-    assert HOSTILE[odd][1] is None
-    vpn = {alert for alert in alerts_of(clean) if alert[0] != "vpn-01"}
-    assert {alert for alert in alerts_of(dirty) if alert[0] != "vpn-01"} == vpn
+    assert kafka.read(f"{dirty.outputs}.late") == []

@@ -24,7 +24,7 @@ def records() -> pl.DataFrame:
     for place, value in ((40, b"\x00\xff\xfe garbage"), (300, None), (301, b""), (700, b"no header here")):
         lines.insert(place, value)
     lines.insert(900, lines[10])
-    lines.insert(1000, b"2026-11-02T09:21:00.000Z INFO vpn-01 sshd: never seen words in this order")
+    lines.insert(1000, str(lines[1000])[2:26].encode() + b" INFO vpn-01 sshd: never seen words in this order")
     return as_records(lines)
 
 

@@ -11,8 +11,6 @@ import msgspec
 from ruamel.yaml import YAML
 
 from longwatch.pipeline.alerts import Alert
-from longwatch.pipeline.kafka_settings import KafkaSettings
-from longwatch.pipeline.kafka_topics import describe_topic
 from longwatch.pipeline.sources.partitioner import partition_of
 from support.demo import HOME
 from support.kafka_broker import KafkaForTests
@@ -32,11 +30,11 @@ class Live:
 
     def start(self, *settings: str, until_end: bool = True, instance: str = "w1") -> "subprocess.Popen[bytes]":
         """A worker process; its log is beside the YAML."""
-        log = (self.config.parent / "worker.log").open("ab")
         words = [str(LONGWATCH), "run", str(self.config), "--instance", instance]
         words += ["--until-end"] if until_end else []
         words += [word for setting in settings for word in ("--set", setting)]
-        return subprocess.Popen(words, stdout=log, stderr=log)
+        with (self.config.parent / "worker.log").open("ab") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log)
 
     def run(self, *settings: str) -> None:
         """A worker from start to the end of the input."""
@@ -47,10 +45,11 @@ class Live:
         """Every committed alert message."""
         return [msgspec.json.decode(record.value, type=Alert) for record in self.kafka.read(f"{self.outputs}.alerts")]
 
-    def topic_id(self) -> str:
-        """UUID of the input topic."""
-        settings = KafkaSettings(bootstrap_servers=(self.kafka.bootstrap_servers,))
-        return describe_topic(settings, self.topic).topic_id
+    def committed_records(self) -> int:
+        """How many input records the group has committed."""
+        group = json.loads(self.config.read_text())["pipeline"]
+        with self.kafka.admin() as admin:
+            return sum(at.offset for at in admin.list_group_offsets([group])[group].values() if at.offset > 0)
 
 
 def make_live(kafka: KafkaForTests, folder: Path, topic: str, changes: dict[str, object] | None = None) -> Live:
