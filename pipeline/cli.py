@@ -161,9 +161,11 @@ def train(
     model_config: Annotated[Path | None, typer.Option(help="YAML of the network.")] = None,
     train_config: Annotated[Path | None, typer.Option(help="YAML of the training.")] = None,
     exclude_entities: Annotated[Path | None, typer.Option(help="File of entities to leave out, one to a line.")] = None,
+    until: Annotated[str | None, typer.Option(help="Event time to stop before, ISO 8601.")] = None,
 ) -> int:
     """Learn templates, network and calibration from the records of a configuration, and write a bundle."""
     options = {"model_config": model_config, "train_config": train_config, "exclude_entities": exclude_entities}
+    options["until"] = until
     return _execute(context, "train", config=config, overrides=_overrides(settings), out=out, **options)
 
 
