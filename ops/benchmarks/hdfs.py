@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -87,15 +88,16 @@ def train_on_first_half(live: Live, half: Half, seed: int) -> float:
     by_file = live.config.with_name("by-file.yaml")
     by_file.write_text(json.dumps(sections))
     started = time.perf_counter()
-    train(
-        by_file,
-        {},
-        ROOT / "configs" / "model" / "hdfs.yaml",
-        live.config.with_name("train.yaml"),
-        live.config.with_name("bundle"),
-        half.anomalous,
-        until=half.middle.isoformat(),
-    )
+    with redirect_stdout(sys.stderr):
+        train(
+            by_file,
+            {},
+            ROOT / "configs" / "model" / "hdfs.yaml",
+            live.config.with_name("train.yaml"),
+            live.config.with_name("bundle"),
+            half.anomalous,
+            until=half.middle.isoformat(),
+        )
     return time.perf_counter() - started
 
 
