@@ -22,7 +22,12 @@ def unseen_bigram(evidence: Evidence, tokens: WindowTokens) -> NDArray[np.float6
 
 
 def count_vector(evidence: Evidence, tokens: WindowTokens) -> NDArray[np.float64]:
-    """L1 distance of each window's template counts to the nearest training window's, over its length, float64 [B]."""
+    """L1 distance of each window's template counts to the nearest training window's, over its length, float64 [B].
+
+    All 0 where no training window ended: there is no whole window to compare with.
+    """
+    if not len(evidence.count_vectors):
+        return np.zeros(len(tokens.lengths), dtype=np.float64)
     return evidence.count_distance(tokens, np.arange(len(tokens.lengths), dtype=np.int64))
 
 

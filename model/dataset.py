@@ -92,12 +92,15 @@ def split_interleaved(windows: Windows, early_stop: float = 0.1, calibration: fl
     """
     if early_stop <= 0 or calibration <= 0 or early_stop + calibration >= 1:
         raise ValueError(f"expected shares above 0 that leave some to fit, found {early_stop} and {calibration}")
-    if len(windows) < 5:
-        raise ValueError(f"expected 5 windows or more to split, found {len(windows)}; replay a longer time")
     order = np.argsort(windows.start_ms, kind="stable")
     place = np.arange(1, len(windows) + 1) * GOLDEN_RATIO % 1
     bounds = (0.0, 1 - early_stop - calibration, 1 - calibration, 1.0)
     parts = [order[(place >= low) & (place < high)] for low, high in pairwise(bounds)]
+    if not all(len(part) for part in parts):
+        raise ValueError(
+            f"expected windows for each part, found {len(windows)} in all, too few for the shares {early_stop} and "
+            f"{calibration}; replay a longer time"
+        )
     return Split(*(windows.select(part) for part in parts))
 
 

@@ -10,9 +10,11 @@ import onnx
 import onnxruntime
 import torch
 
+from longwatch.model.bundle import Bundle
 from longwatch.model.config import ModelConfig
 from longwatch.model.onnx_wire import uses_external_data
 from longwatch.model.scorer.batching import INPUT_NAMES, ModelInputs
+from longwatch.model.scorer.torch import load_network
 from longwatch.model.train import TrainedModel
 from longwatch.model.transformer import EventTransformer, load_transformer
 
@@ -34,21 +36,26 @@ def export_onnx(trained: TrainedModel) -> bytes:
 
     Raises ExportError unless every surprise is within 1e-4 of torch's at sizes that the export never saw.
     """
-    model = load_transformer(trained.config, trained.vocabulary.known_words, trained.weights)
-    graph = _to_onnx(model, trained.config)
-    _check_graph(graph)
-    check_parity(graph, model, trained.config)
-    return graph
+    return _checked(load_transformer(trained.config, trained.vocabulary.known_words, trained.weights), trained.config)[0]
 
 
-def check_parity(graph: bytes, model: EventTransformer, config: ModelConfig) -> None:
-    """Raises ExportError unless the graph gives torch's surprises within 1e-4 at sizes that the export never saw."""
+def export_weights(bundle: Bundle) -> tuple[bytes, float]:
+    """A bundle's network exported again from its weights, as `export_onnx` does; the largest difference, nats.
+
+    Raises BundleError where the weights do not fit the config, ExportError as `export_onnx` does.
+    """
+    return _checked(load_network(bundle), bundle.model_config)
+
+
+def check_parity(graph: bytes, model: EventTransformer, config: ModelConfig) -> float:
+    """Largest difference, nats; ExportError unless it is within 1e-4 of torch at sizes that the export never saw."""
     difference = max_difference(graph, model, config)
     if not difference <= TOLERANCE:
         raise ExportError(
             f"ONNX Runtime differs from torch by {difference:.1e} nats, expected at most {TOLERANCE:.0e}; "
             "nothing was written: try another onnxruntime or torch version and report this"
         )
+    return difference
 
 
 def max_difference(graph: bytes, model: EventTransformer, config: ModelConfig) -> float:
@@ -76,6 +83,13 @@ def random_inputs(config: ModelConfig, num_classes: int, size: tuple[int, int, i
         lexicon_known=rng.integers(0, num_classes, num_templates),
         target=rng.integers(0, num_classes, grid),
     )
+
+
+def _checked(model: EventTransformer, config: ModelConfig) -> tuple[bytes, float]:
+    """The graph, and its largest difference from torch."""
+    graph = _to_onnx(model, config)
+    _check_graph(graph)
+    return graph, check_parity(graph, model, config)
 
 
 def _to_onnx(model: EventTransformer, config: ModelConfig) -> bytes:

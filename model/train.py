@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ def train(
     """Trains on `fit` until `validation` gains no more; `progress` gets (step, max_steps, fit NLL, validation NLL).
 
     The vocabulary is the templates of `fit`; `templates` gives the text of every id in `fit`. Equal arguments give
-    equal weights on one machine.
+    equal weights on one machine's CPU with equally many threads.
     """
     device = torch.device(pick_device(train_config.device))
     known = sorted({templates[i] for i in np.unique(fit.template_id).tolist()})
@@ -58,13 +59,25 @@ def train(
     torch.manual_seed(train_config.seed)
     model = EventTransformer(model_config, torch.from_numpy(vocabulary.known_words)).to(device)
     run = _Run(model, model_config, train_config, vocabulary, device)
-    history = run.fit(fit, validation, progress or _silent)
+    with _deterministic(device):
+        history = run.fit(fit, validation, progress or _silent)
     return TrainedModel(model_config, train_config, vocabulary, run.best, tuple(history))
 
 
 def pick_device(wanted: str) -> str:
     """`wanted`, or for auto CUDA where there is one and else the CPU."""
     return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Sums gradients of embeddings in one order; on CUDA that would need an environment variable set before start."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 class _Run:

@@ -16,10 +16,11 @@ VERSION = 1
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """Travels with the committed offset: `{v, replay_from, event_time, bundle, config}`.
+    """Travels with the committed offset: `{v, replay_from, event_time, bundle, config, arrival}`.
 
-    `event_time` is the partition's highest event time before `replay_from`, from which the watermark goes on;
-    `bundle` and `config` are the digests (first 16 hex digits) that the outputs up to here were made with.
+    `event_time` and `arrival` are the partition's highest event time and arrival before `replay_from`, from which the
+    watermark and the search for silence go on; `bundle` and `config` are the digests (first 16 hex digits) that the
+    outputs up to here were made with.
     """
 
     v: int
@@ -27,6 +28,13 @@ class Metadata(msgspec.Struct, frozen=True):
     event_time: int
     bundle: str
     config: str
+    arrival: int = -1
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What every version's metadata has, whatever else it holds."""
+
+    v: int
 
 
 @dataclass(frozen=True)
@@ -50,18 +58,18 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
     if not metadata:
         return Position(next_offset, Metadata(VERSION, next_offset, NEVER_MS, "", ""))
     try:
-        decoded = msgspec.json.decode(metadata, type=Metadata)
+        version = msgspec.json.decode(metadata, type=_Version).v
+        if version == VERSION:
+            return Position(next_offset, msgspec.json.decode(metadata, type=Metadata))
     except msgspec.DecodeError as error:
         raise StateError(
             f"{partition}@{next_offset}: committed offset carries metadata that is not longwatch's: {error}",
             hint="give the pipeline a name of its own, or reset the group's offsets with Kafka's consumer-groups tool",
         ) from error
-    if decoded.v != VERSION:
-        raise StateError(
-            f"{partition}@{next_offset}: committed by checkpoint version {decoded.v}, this longwatch reads {VERSION}",
-            hint="run the longwatch version that committed it, or a newer one",
-        )
-    return Position(next_offset, decoded)
+    raise StateError(
+        f"{partition}@{next_offset}: committed by checkpoint version {version}, this longwatch reads {VERSION}",
+        hint="run the longwatch version that committed it, or a newer one",
+    )
 
 
 class Store(Protocol):

@@ -165,8 +165,7 @@ def train(
 ) -> int:
     """Learn templates, network and calibration from the records of a configuration, and write a bundle."""
     options = {"model_config": model_config, "train_config": train_config, "exclude_entities": exclude_entities}
-    options["until"] = until
-    return _execute(context, "train", config=config, overrides=_overrides(settings), out=out, **options)
+    return _execute(context, "train", config=config, overrides=_overrides(settings), out=out, until=until, **options)
 
 
 @app.command(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 AlertKind = Literal["event", "window"]
 
+_MAX_PARTS = 64
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -54,14 +56,19 @@ class Detection:
 
     statistic: NDArray[np.int64]
     first_row: int
+    num_scores: int = 0
     parts: list[Scores] = field(default_factory=list)
     alerts: dict[AlertKind, AlertState] = field(default_factory=dict)
 
     def add(self, scores: Scores) -> int:
         """Append scores of the next events; gives how many there were before."""
-        before = sum(len(part) for part in self.parts)
+        before = self.num_scores
         if len(scores):
-            self.parts.append(scores)
+            # Joined, and so copied: a slice would keep its whole batch in memory for as long as the window is open.
+            self.parts.append(Scores.join([scores]))
+            self.num_scores += len(scores)
+        if len(self.parts) > _MAX_PARTS:
+            self.parts = [Scores.join(self.parts)]
         return before
 
     @property

@@ -81,7 +81,7 @@ class Engine:
             return start
         replay_from = max(position.metadata.replay_from, readable_from)
         partial = position.next_offset if replay_from > position.metadata.replay_from else -1
-        windows = PartitionWindows(self._rules, position.metadata.event_time)
+        windows = PartitionWindows(self._rules, position.metadata.event_time, position.metadata.arrival)
         self._assigned[partition] = Assigned(windows, replay_from, position.next_offset, partial)
         return replay_from
 
@@ -96,11 +96,17 @@ class Engine:
 
     def process(self, batches: Sequence[RecordBatch]) -> Result:
         """Take the next records of any assigned partitions."""
-        digested = [self._digest(batch) for batch in batches if batch.partition in self._assigned]
+        batches = [batch for batch in batches if batch.partition in self._assigned]
+        digested = [self._digest(batch) for batch in batches]
         touched = [item for part in digested for item in part.touched]
         result = Result([output for part in digested for output in part.outputs])
         result.num_records = sum(len(batch.frame) for batch in batches)
         return self._detect(touched, result)
+
+    def skip(self, partition: Partition, next_offset: int) -> None:
+        """Go on at `next_offset`: what lies before it and was not given cannot be read."""
+        if (state := self._assigned.get(partition)) is not None:
+            state.next_offset = max(state.next_offset, next_offset)
 
     def close_idle(self, partition: Partition) -> Result:
         """Close a silent partition's windows, as the next record would after such a silence."""
@@ -118,8 +124,8 @@ class Engine:
         return {partition: self._position(state) for partition, state in self._assigned.items() if not behind(state)}
 
     def _position(self, state: Assigned) -> Position:
-        replay_from, event_time = state.windows.replay_point(state.next_offset)
-        return Position(state.next_offset, Metadata(VERSION, replay_from, event_time, self._bundle, self._config))
+        point = state.windows.replay_point(state.next_offset)
+        return Position(state.next_offset, Metadata(VERSION, *point[:2], self._bundle, self._config, point.arrival_ms))
 
     def _digest(self, batch: RecordBatch) -> _Digested:
         """Windows of one batch; what lies below the committed offset only rebuilds them, silently."""

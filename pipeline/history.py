@@ -85,7 +85,9 @@ def read_windows(
     for batch in drain(source):
         state = states.setdefault(batch.partition, PartitionWindows(rules))
         decoded = decoder.decode(batch.frame)
-        events = templates.add(selection.keep(decoded.events)).with_columns(is_new=pl.lit(value=True))
+        # Without the lines, which nothing here reads: else the whole history's text would stay in memory.
+        kept = selection.keep(decoded.events).with_columns(line=pl.lit(""))
+        events = templates.add(kept).with_columns(is_new=pl.lit(value=True))
         advance = state.advance(batch.frame, events)
         history.windows += [window for window in advance.windows if window.close]
         history.records += len(batch.frame)

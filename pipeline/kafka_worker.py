@@ -79,7 +79,8 @@ class _Members:
     def unreadable(self, gap: Unreadable) -> None:
         """A batch that the client cannot read, a broken checksum or codec, is one dead letter without its bytes."""
         if self.worker is not None:
-            self.worker.dead_letter(unreadable(gap.partition, gap.first, gap.next_offset, gap.reason))
+            letter = unreadable(gap.partition, gap.first, gap.next_offset, gap.reason)
+            self.worker.dead_letter(letter, gap.next_offset)
         log.error(
             "unreadable_records", partition=str(gap.partition), first=gap.first, next=gap.next_offset, why=gap.reason
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -33,7 +34,7 @@ def read_labels(path: Path) -> Labels:
     """From CSV: `entity,label` (or block_id,label), or `entity,start,end` with ISO 8601 times for incidents.
 
     Raises:
-        InputError: cannot be read, or has other columns.
+        InputError: cannot be read, has other columns, or a time that is none.
     """
     try:
         table = pl.read_csv(path, infer_schema=False)
@@ -41,7 +42,7 @@ def read_labels(path: Path) -> Labels:
         raise InputError(f"{path}: labels cannot be read: {error}", "give a CSV file with a header") from error
     table = table.rename({table.columns[0]: "entity"})
     if {"start", "end"} <= set(table.columns):
-        times = [_time_ms(name) for name in ("start", "end")]
+        times = [_times_ms(path, table[name]) for name in ("start", "end")]
         return Labels(table.select("entity", *times), by_time=True)
     if "label" not in table.columns:
         raise InputError(
@@ -53,5 +54,15 @@ def read_labels(path: Path) -> Labels:
     return Labels(bad.select("entity", nothing.alias("start_ms"), nothing.alias("end_ms")), by_time=False)
 
 
-def _time_ms(name: str) -> pl.Expr:
-    return pl.col(name).str.to_datetime(time_zone="UTC", time_unit="ms").dt.epoch("ms").alias(f"{name}_ms")
+def _times_ms(path: Path, texts: pl.Series) -> pl.Series:
+    """A column's ISO 8601 times as epoch ms, UTC where they name no zone."""
+    times = []
+    for line, text in enumerate(texts, 2):
+        try:
+            moment = datetime.fromisoformat(text or "")
+        except ValueError as error:
+            hint = "write it as 2026-11-24T08:00:00Z or 2026-11-24"
+            raise InputError(f"`{text}` in column {texts.name} is no time", hint, source=f"{path}:{line}") from error
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        times.append(int(aware.timestamp() * 1000))
+    return pl.Series(f"{texts.name}_ms", times, pl.Int64)

@@ -94,8 +94,8 @@ def detection(units: pl.DataFrame) -> dict[str, Any]:
         "units": len(units),
         "anomalous": int(truth.sum()),
         **_rates(raised),
-        "auroc": round(auroc(scores, truth), 5),
-        "average_precision": round(average_precision(scores, truth), 5),
+        "auroc": _figure(auroc(scores, truth)),
+        "average_precision": _figure(average_precision(scores, truth)),
         "delay_events_median": delays.median(),
     }
 
@@ -108,7 +108,7 @@ def floors(windows: pl.DataFrame, tokens: WindowTokens, evidence: Evidence, labe
         scores, truth = units["score"].to_numpy(), units["anomalous"].to_numpy()
         best = max(sweep(scores, truth, np.unique(scores)), key=lambda row: row.f1)
         found[name] = {
-            "auroc": round(auroc(scores, truth), 5),
+            "auroc": _figure(auroc(scores, truth)),
             "any": _rates(confusion(scores, truth, np.nextafter(0, 1))),
             "f1_in_hindsight": round(best.f1, 4),
         }
@@ -148,6 +148,11 @@ def tokens_of(scores: pl.LazyFrame, windows: pl.DataFrame, texts: Mapping[int, s
         np.zeros(len(lengths), np.int32),
         texts,
     )
+
+
+def _figure(value: float) -> float | None:
+    """Rounded; None where only one kind of unit makes it undefined, which JSON cannot say otherwise."""
+    return None if np.isnan(value) else round(value, 5)
 
 
 def _rates(found: Confusion) -> dict[str, Any]:

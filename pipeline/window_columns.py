@@ -1,4 +1,4 @@
-"""The growing columns of one open window: amortised appends, views without copies, lines kept as Polars slices."""
+"""The growing columns of one open window: amortised appends, views without copies, lines kept as Polars series."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ DTYPES: dict[str, type] = {
     "gap_ms": np.int64,
     "parameter_chars": np.int32,
     "partition_time_ms": np.int64,
+    "partition_arrival_ms": np.int64,
 }
-"""`partition_time_ms` is the partition's highest event time before the row: the watermark to restart from there."""
+"""`partition_time_ms` and `partition_arrival_ms` are the partition's highest event time and arrival before the row:
+what reading again from there starts with."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class WindowColumns:
         for name, values in rows.columns.items():
             self._arrays[name][self._length : stop] = values
         self._line_starts.append(self._length)
-        self._lines.append(rows.lines)
+        # Copied: a slice would keep the lines of its whole batch in memory for as long as the window is open.
+        self._lines.append(pl.Series("line", rows.lines.to_list(), pl.String))
         self._length = stop
         self._keep_new_templates(rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from longwatch.pipeline.window_columns import Rows, WindowColumns
 
@@ -40,6 +40,22 @@ class Close:
         return self.reason in (IDLE_GAP, PARTITION_IDLE)
 
 
+class ReplayPoint(NamedTuple):
+    """Where reading again rebuilds the open windows, and the highest event time and arrival before that offset."""
+
+    offset: int
+    event_time_ms: int
+    arrival_ms: int
+
+    @classmethod
+    def at(cls, rows: Rows, row: int) -> ReplayPoint:
+        """The point from which a row is the first to be read."""
+        return cls(*(int(rows.columns[name][row]) for name in _REPLAY_COLUMNS))
+
+
+_REPLAY_COLUMNS = ("offset", "partition_time_ms", "partition_arrival_ms")
+
+
 @dataclass
 class Window:
     """One entity's window: `context` leading rows repeat the window before and are never scored again."""
@@ -63,8 +79,7 @@ class Session:
     """What is remembered of an entity between batches; `tail` is the context that its next window opens with."""
 
     cell_end_ms: int
-    replay_offset: int
-    replay_time_ms: int
+    replay: ReplayPoint
     last_time_ms: int
     window: Window | None = None
     tail: Rows = field(default_factory=Rows.none)

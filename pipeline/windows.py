@@ -18,7 +18,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from longwatch.pipeline.window_columns import Rows, WindowColumns
-from longwatch.pipeline.window_state import MAX_EVENTS, NEVER_MS, PARTITION_IDLE, Close, Session, Window, WindowRules
+from longwatch.pipeline.window_state import (
+    MAX_EVENTS,
+    NEVER_MS,
+    PARTITION_IDLE,
+    Close,
+    ReplayPoint,
+    Session,
+    Window,
+    WindowRules,
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,10 @@ class _Batch:
 class PartitionWindows:
     """Open windows of one partition."""
 
-    def __init__(self, rules: WindowRules, partition_time_ms: int = NEVER_MS) -> None:
+    def __init__(self, rules: WindowRules, partition_time_ms: int = NEVER_MS, last_timestamp_ms: int = -1) -> None:
         self.rules = rules
         self.partition_time_ms = partition_time_ms
-        self.last_timestamp_ms = -1
+        self.last_timestamp_ms = last_timestamp_ms
         self._sessions: dict[str, Session] = {}
         self._deadlines: list[tuple[int, int, str]] = []
         self._tie = count()
@@ -68,10 +77,10 @@ class PartitionWindows:
         """No event older than this is awaited."""
         return self.partition_time_ms - self.rules.allowed_lateness_ms
 
-    def replay_point(self, next_offset: int) -> tuple[int, int]:
-        """(offset, highest event time before it) from which reading again rebuilds every open window."""
-        points = [(session.replay_offset, session.replay_time_ms) for session in self._sessions.values()]
-        return min(points, default=(next_offset, self.partition_time_ms))
+    def replay_point(self, next_offset: int) -> ReplayPoint:
+        """From where reading again rebuilds every open window; `next_offset` where none is open."""
+        points = [session.replay for session in self._sessions.values()]
+        return min(points, default=ReplayPoint(next_offset, self.partition_time_ms, self.last_timestamp_ms))
 
     def advance(self, records: pl.DataFrame, events: pl.DataFrame) -> Advance:
         """Take the next records: `records` holds offset and timestamp_ms of all, `events` the decoded ones.
@@ -94,6 +103,8 @@ class PartitionWindows:
         """Cut a batch where the partition was silent for `idle_timeout`: there all its windows close."""
         stamps = np.maximum.accumulate(np.concatenate([[self.last_timestamp_ms], records["timestamp_ms"].to_numpy()]))
         self.last_timestamp_ms = int(stamps[-1])
+        before = stamps[np.searchsorted(records["offset"].to_numpy(), events["offset"].to_numpy())]
+        events = events.with_columns(pl.Series("partition_arrival_ms", before, pl.Int64))
         if self.rules.idle_timeout_ms is None:
             return [(events, None)]
         silent = (stamps[:-1] >= 0) & (np.diff(stamps) >= self.rules.idle_timeout_ms)
@@ -138,14 +149,13 @@ class PartitionWindows:
         """Close what was open and begin a session with the first of `rows`; context is carried unless it was idle."""
         time_ms = int(rows.columns["event_time_ms"][0])
         cell_end_ms = _cell_end(entity, time_ms, self.rules.max_duration_ms)
-        replay = (int(rows.columns["offset"][0]), int(rows.columns["partition_time_ms"][0]))
         if old is not None:
             self._end_cell(old, position, batch)
             if time_ms - old.last_time_ms <= self.rules.idle_gap_ms:
                 old.cell_end_ms, old.cell_is_over = cell_end_ms, False
                 return old
         rows.columns["gap_ms"][0] = -1
-        return Session(cell_end_ms, *replay, time_ms)
+        return Session(cell_end_ms, ReplayPoint.at(rows, 0), time_ms)
 
     def _end_cell(self, session: Session, position: int, batch: _Batch) -> None:
         """Close the open window; from here on only the tail must be read again to go on with the entity."""
@@ -153,8 +163,7 @@ class PartitionWindows:
             return
         trigger = batch.offset_past(session.deadline_ms(self.rules), position)
         session.tail = self._carried(session)
-        session.replay_offset = int(session.tail.columns["offset"][0])
-        session.replay_time_ms = int(session.tail.columns["partition_time_ms"][0])
+        session.replay = ReplayPoint.at(session.tail, 0)
         batch.touch(session.close_window(Close(session.close_reason(self.rules), trigger)))
         session.cell_is_over = True
 
@@ -209,6 +218,9 @@ class PartitionWindows:
                 self._queue(entity, session)
 
 
+_GIVEN = ("offset", "event_time_ms", "template_id", "parameter_chars", "partition_arrival_ms")
+
+
 def _joining(times: NDArray[np.int64], session: Session, rules: WindowRules) -> int:
     """How many leading events stay in the session; the first always does."""
     leaves = (np.diff(times) > rules.idle_gap_ms) | (times[1:] >= session.cell_end_ms)
@@ -231,7 +243,7 @@ def _by_entity(events: pl.DataFrame, before: NDArray[np.int64]) -> list[tuple[st
     ordered = events[order]
     entity = ordered["entity"]
     starts = np.flatnonzero(np.concatenate([[True], (entity != entity.shift())[1:].to_numpy()]))
-    columns = {name: ordered[name].to_numpy() for name in ("offset", "event_time_ms", "template_id", "parameter_chars")}
+    columns = {name: ordered[name].to_numpy() for name in _GIVEN}
     columns["partition_time_ms"] = before[order]
     columns["gap_ms"] = np.maximum(0, np.diff(columns["event_time_ms"], prepend=0))
     columns["gap_ms"][starts] = NEVER_MS

@@ -79,6 +79,7 @@ class Worker:
         self._on_progress = on_progress
         self._pending: list[Output] = []
         self._committed: dict[Partition, Position] = {}
+        self._starts: dict[Partition, int] = {}
         self._last_commit = clock.monotonic()
         self.progress = Progress()
 
@@ -86,7 +87,11 @@ class Worker:
         """Begin partitions where they were left: seek to `replay_from`, and rebuild silently from there."""
         for partition in partitions:
             position = self._store.committed(partition)
-            start, readable_from = self._source.start(partition), self._source.readable_from(partition)
+            readable_from = self._source.readable_from(partition)
+            # Asked once: after an aborted first commit, the end of the log is further on than where reading began.
+            if partition not in self._starts:
+                self._starts[partition] = self._source.start(partition)
+            start = self._starts[partition]
             replay_from = self._engine.assign(partition, position, start, readable_from=readable_from)
             self._source.seek(partition, replay_from)
             if position is not None:
@@ -105,12 +110,15 @@ class Worker:
         for partition in gone:
             self._engine.forget(partition)
             self._committed.pop(partition, None)
+            self._starts.pop(partition, None)
 
-    def dead_letter(self, output: Output) -> None:
-        """Take a dead letter that the source met; one below the committed offset was given by an earlier life."""
+    def dead_letter(self, output: Output, next_offset: int) -> None:
+        """Take a dead letter of records up to `next_offset` that the source cannot read, unless it was committed."""
         position = self._committed.get(output.partition)
         if position is None or output.trigger_offset >= position.next_offset:
             self._take(Result([output]))
+        # Committed with the dead letter, or a restart would read up to here and give it again.
+        self._engine.skip(output.partition, next_offset)
 
     def run(self, stop: Stop) -> Progress:
         """Loop until told to stop or, with `until_end`, until all is read; what is done is committed on the way out."""
@@ -120,6 +128,7 @@ class Worker:
             if not batches and self._rest():
                 break
             if self._due():
+                self._close_silent()
                 self.commit()
         self.commit()
         return self.progress
@@ -156,12 +165,16 @@ class Worker:
 
     def _rest(self) -> bool:
         """Nothing came: close windows of silent partitions; says whether the work is done."""
-        waiting = [partition for partition in self._engine.partitions if self._close_if_silent(partition)]
+        waiting = self._close_silent()
         if self._source.exhausted:
             return True
         if not self._settings.until_end or waiting or not self._engine.partitions:
             return False
         return all(self._source.at_end(partition) for partition in self._engine.partitions)
+
+    def _close_silent(self) -> list[Partition]:
+        """Close the windows of silent partitions; the partitions where that is still to come."""
+        return [partition for partition in self._engine.partitions if self._close_if_silent(partition)]
 
     def _close_if_silent(self, partition: Partition) -> bool:
         """Close a partition's windows once it has been silent long enough; True while that is still to come."""

@@ -26,7 +26,7 @@ class TorchScorer:
         budget = token_budget or TOKEN_BUDGETS[device]
         self._batcher = Batcher(bundle.vocabulary, config, config.receptive_field, budget)
         self._device = torch.device(device)
-        self._model = _load(bundle).to(self._device)
+        self._model = load_network(bundle).to(self._device)
 
     def score(self, tokens: WindowTokens) -> NDArray[np.float32]:
         """Surprise of each token not scored before, nats, float32 [M], in packed order."""
@@ -39,7 +39,8 @@ class TorchScorer:
         return surprise
 
 
-def _load(bundle: Bundle) -> EventTransformer:
+def load_network(bundle: Bundle) -> EventTransformer:
+    """The network of a bundle on the CPU; raises BundleError where its weights do not fit its config."""
     try:
         return load_transformer(bundle.model_config, bundle.vocabulary.known_words, bundle.arrays(WEIGHTS))
     except RuntimeError as error:

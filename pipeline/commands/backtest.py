@@ -103,15 +103,19 @@ def render(figures: Mapping[str, Any]) -> str:
         rows = [("longwatch", found["auroc"], found, "threshold from normal validation")]
         rows += [
             (name, floor["auroc"], floor["any"], f"any at all; best F1 in hindsight {floor['f1_in_hindsight']}")
-            for name, floor in figures["floors"].items()
+            for name, floor in figures.get("floors", {}).items()
         ]
         lines += [
-            f"  {name:14} AUROC {area:.4f}  F1 {rates['f1']:.3f}  precision {rates['precision']:.3f}  "
+            f"  {name:14} AUROC {_shown(area)}  F1 {rates['f1']:.3f}  precision {rates['precision']:.3f}  "
             f"recall {rates['recall']:.3f}  false alarms {rates['false_alarms']}  ({how})"
             for name, area, rates, how in rows
         ]
         lines.append(f"  median delay to the alert: {found['delay_events_median']} events")
     return "\n".join(lines)
+
+
+def _shown(area: float | None) -> str:
+    return "-" if area is None else f"{area:.4f}"
 
 
 def _slice(start: str | None, end: str | None) -> Slice:

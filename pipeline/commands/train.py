@@ -91,11 +91,20 @@ def fit_and_write(
     from longwatch.model.dataset import Windows
     from longwatch.model.fit import fit
 
-    shape = ModelConfig() if model_config is None else load_model_config(model_config)
-    how = TrainConfig() if train_config is None else load_train_config(train_config)
+    try:
+        shape = ModelConfig() if model_config is None else load_model_config(model_config)
+        how = TrainConfig() if train_config is None else load_train_config(train_config)
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error), "configs/model and configs/train hold examples of both files") from error
     windows = Windows(history.tokens(), *history.times())
-    with ProgressReport("training", how.max_steps, "steps") as progress:
-        fitted = fit(windows, shape, how, templates.to_json(), _kept(config), _versions(), _shown(progress))
+    try:
+        with ProgressReport("training", how.max_steps, "steps") as progress:
+            fitted = fit(windows, shape, how, templates.to_json(), _kept(config), _versions(), _shown(progress))
+    except ValueError as error:
+        raise InputError(
+            f"{len(windows)} windows in {history.records:,} records: {error}",
+            "read a longer time, or make windows.max_events smaller",
+        ) from error
     try:
         bundle = write_bundle(out, fitted.parts, datetime.now(UTC).isoformat(timespec="seconds"))
     except BundleError as error:

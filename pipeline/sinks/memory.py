@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.records import Partition
 
 
 class MemoryStore:
-    """Starts with nothing committed, and keeps what is."""
+    """Starts with nothing committed, and keeps outputs of the given kinds; the rest is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Collection[Kind] = tuple(Kind)) -> None:
+        self._kinds = frozenset(kinds)
         self.outputs: list[Output] = []
         self.positions: dict[Partition, Position] = {}
 
@@ -20,7 +23,7 @@ class MemoryStore:
 
     def commit(self, outputs: list[Output], positions: dict[Partition, Position]) -> None:
         """Keep both."""
-        self.outputs += outputs
+        self.outputs += [output for output in outputs if output.kind in self._kinds]
         self.positions |= positions
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from longwatch.pipeline.errors import BrokerError
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources.kafka import KafkaSource
 
@@ -14,13 +15,18 @@ class GroupSource:
     def __init__(self, kafka: KafkaSource, start: str) -> None:
         self._kafka = kafka
         self._start = start
+        self._sought: set[Partition] = set()
 
     def poll(self) -> list[RecordBatch]:
         """Next records; empty after at most 200 ms without any."""
-        return self._kafka.poll()
+        self._sought.clear()
+        batches = self._kafka.poll()
+        # A callback that seeks, as a commit aborted at a revoke does, runs when these had been fetched already.
+        return [batch for batch in batches if batch.partition not in self._sought]
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Read this offset next."""
+        self._sought.add(partition)
         self._kafka.seek(partition, offset)
 
     def start(self, partition: Partition) -> int:
@@ -32,8 +38,13 @@ class GroupSource:
         return self._kafka.log_start(partition)
 
     def at_end(self, partition: Partition) -> bool:
-        """Whether everything committed to the partition so far has been read."""
-        return self._kafka.position(partition) >= self._kafka.end_offset(partition)
+        """Whether everything committed to the partition so far has been read; False while no broker says so."""
+        try:
+            return self._kafka.position(partition) >= self._kafka.end_offset(partition)
+        except BrokerError as error:
+            if error.retriable:
+                return False
+            raise
 
     def close(self) -> None:
         """Leave the group."""

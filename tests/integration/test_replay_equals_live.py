@@ -2,6 +2,7 @@
 
 import random
 import subprocess
+import time
 from pathlib import Path
 
 import polars as pl
@@ -52,12 +53,34 @@ def test_live_alerts_do_not_depend_on_restarts(live, expected, tmp_path):
     other = make_live(live.kafka, tmp_path, live.topic)
     draw = random.Random(11)
     for _ in range(3):
-        worker = other.start("source.kafka.poll_records=20", until_end=False)
-        with pytest.raises(subprocess.TimeoutExpired):
-            worker.wait(timeout=draw.uniform(3, 8))
+        worker = other.start("source.kafka.poll_records=5", until_end=False)
+        assert still_running(worker, draw.uniform(2, 4))
         worker.terminate()
         assert worker.wait(timeout=30) == 0
     other.run()
+    assert_same(messages_of(other.alerts()), messages_of(expected))
+
+
+def test_live_alerts_do_not_depend_on_who_reads_which_partition(live, expected, tmp_path):
+    """A second worker joins, the first leaves, the second is killed, and a third reads to the end."""
+    other = make_live(live.kafka, tmp_path, live.topic)
+    slow = [
+        f"source.kafka.client.{name}_ms={ms}" for name, ms in (("session_timeout", 6000), ("heartbeat_interval", 500))
+    ]
+    first = other.start("source.kafka.poll_records=2", *slow, until_end=False, instance=None)
+    assert still_running(first, 3)
+    second = other.start("source.kafka.poll_records=2", *slow, until_end=False, instance=None)
+    deadline = time.monotonic() + 30
+    while b"event=resumed" not in other.log.read_bytes():
+        assert still_running(second, 0.2)
+        assert time.monotonic() < deadline, "the second worker got no partition"
+    assert still_running(first, 2)
+    first.terminate()
+    assert first.wait(timeout=30) == 0
+    assert still_running(second, 3)
+    second.kill()
+    second.wait()
+    other.run(*slow, instance=None)
     assert_same(messages_of(other.alerts()), messages_of(expected))
 
 
@@ -70,6 +93,15 @@ def test_backtest_over_a_file_gives_the_live_alerts(live, expected, lines, tmp_p
     log = tmp_path / "history.log"
     log.write_text("".join(f"{line}\n" for _, line in lines))
     assert_same(backtest(live, tmp_path / "file", str(log)), messages_of(expected))
+
+
+def still_running(worker: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Lets a worker work for a while; False if it left meanwhile."""
+    try:
+        worker.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def backtest(live: Live, out: Path, *files: str) -> dict[tuple[object, ...], float]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from longwatch.model.dataset import Windows, crops, select_windows, shuffled_batches, split_in_time
+from longwatch.model.dataset import Windows, crops, select_windows, shuffled_batches, split_in_time, split_interleaved
 from support.windows import make_tokens, make_windows
 
 
@@ -48,6 +48,61 @@ def test_too_few_windows_to_split_is_an_error():
 def test_shares_that_leave_nothing_to_fit_are_an_error():
     with pytest.raises(ValueError, match=r"found 0\.5 and 0\.5"):
         split_in_time(make_windows(9), 0.5, 0.5)
+
+
+def parts_of(split):
+    return [part.start_ms.tolist() for part in (split.fit, split.early_stop, split.calibration)]
+
+
+SHARES = st.tuples(st.floats(0.05, 0.4), st.floats(0.05, 0.4))
+
+
+@given(st.integers(80, 400), SHARES)
+def test_interleaved_every_window_is_in_exactly_one_part_and_shares_are_the_asked_ones(count, shares):
+    windows = make_windows(count, longest=7)
+    parts = parts_of(split_interleaved(windows, *shares))
+    assert sorted(start for part in parts for start in part) == windows.start_ms.tolist()
+    wanted = (1 - sum(shares), *shares)
+    assert all(abs(len(part) - count * share) <= 3 for part, share in zip(parts, wanted, strict=True))
+
+
+@given(st.integers(100, 400), SHARES)
+def test_interleaved_parts_each_span_the_whole_time(count, shares):
+    """Between two windows of a part, and before its first and after its last, lie few windows of the other parts."""
+    parts = parts_of(split_interleaved(make_windows(count, longest=7), *shares))
+    for part, share in zip(parts, (1 - sum(shares), *shares), strict=True):
+        places = np.array([-1, *(start // 60_000 for start in part), count])
+        assert np.diff(places).max() <= 3 / share + 1
+
+
+@given(st.permutations(range(25)))
+def test_interleaved_parts_do_not_depend_on_the_order_that_windows_came_in(order):
+    windows = make_windows(25, longest=7)
+    assert parts_of(split_interleaved(windows.select(np.array(order)))) == parts_of(split_interleaved(windows))
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.2), (0.2, 0.0), (-0.1, 0.2), (0.5, 0.5), (0.7, 0.4)])
+def test_interleaved_shares_that_leave_a_part_empty_are_an_error(shares):
+    with pytest.raises(ValueError, match=f"found {shares[0]} and {shares[1]}"):
+        split_interleaved(make_windows(9), *shares)
+
+
+@given(st.integers(0, 30), SHARES)
+def test_interleaved_no_part_is_empty_or_it_is_an_error(count, shares):
+    try:
+        parts = parts_of(split_interleaved(make_windows(count, longest=7), *shares))
+    except ValueError as error:
+        assert f"found {count} in all, too few for the shares {shares[0]} and {shares[1]}; replay a longer" in str(
+            error
+        )
+        assert count < 3 / min(shares)
+    else:
+        assert all(parts)
+
+
+@pytest.mark.parametrize("count", [6, 7, 8, 20])
+def test_six_windows_are_enough_to_interleave_with_the_default_shares(count):
+    assert all(parts_of(split_interleaved(make_windows(count))))
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.data())

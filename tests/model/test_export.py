@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from longwatch.model.bundle import GRAPH, WEIGHTS, Bundle
-from longwatch.model.export import ExportError, check_parity, export_onnx, max_difference
+from longwatch.model.bundle import GRAPH, WEIGHTS, Bundle, BundleError, BundleParts, write_bundle
+from longwatch.model.export import ExportError, check_parity, export_onnx, export_weights, max_difference
 from longwatch.model.onnx_wire import uses_external_data
 from longwatch.model.train import TrainedModel
 from longwatch.model.transformer import load_transformer
@@ -44,6 +44,29 @@ def test_a_graph_that_differs_from_torch_is_refused(bundle: Bundle):
     model = load_transformer(bundle.model_config, bundle.vocabulary.known_words, weights)
     with pytest.raises(ExportError, match="ONNX Runtime differs from torch by"):
         check_parity(bundle.read(GRAPH), model, bundle.model_config)
+
+
+def test_a_bundles_weights_export_again_to_the_graph_it_holds(bundle: Bundle):
+    graph, difference = export_weights(bundle)
+    assert graph == bundle.read(GRAPH)
+    model = load_transformer(bundle.model_config, bundle.vocabulary.known_words, bundle.arrays(WEIGHTS))
+    assert difference == max_difference(graph, model, bundle.model_config) < 1e-5
+
+
+def test_weights_that_do_not_fit_the_config_are_not_exported(bundle: Bundle, tmp_path):
+    config = {**bundle.config, "model": {**bundle.config["model"], "d_model": 64}}
+    parts = BundleParts(
+        bundle.arrays(WEIGHTS),
+        bundle.read(GRAPH),
+        bundle.template_set_json,
+        bundle.vocabulary,
+        bundle.evidence,
+        bundle.calibration,
+        config,
+        {},
+    )
+    with pytest.raises(BundleError, match=r"weights\.safetensors: does not fit the config"):
+        export_weights(write_bundle(tmp_path / "wide", parts, "2026-01-01T00:00:00Z"))
 
 
 @pytest.mark.parametrize("location", [0, 1], ids=["inside", "outside"])

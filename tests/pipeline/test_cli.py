@@ -211,6 +211,7 @@ CALLS = [
             "train_config": Path("t.yaml"),
             "out": Path("b"),
             "exclude_entities": Path("e.txt"),
+            "until": None,
         },
     ),
     (["export", "b", "--out", "m.onnx"], {"bundle": Path("b"), "out": Path("m.onnx")}),

@@ -77,13 +77,13 @@ RULES = st.builds(
 
 
 def stream(steps: Sequence[tuple[int, int, str, int]]) -> tuple[pl.DataFrame, list[int]]:
-    """Events whose time drifts forward with disorder, and arrival stamps with occasional silence."""
+    """Events whose time drifts forward with disorder, and arrival stamps with disorder and occasional silence."""
     clock, rows, stamps, stamp = 0, [], [], 1000
     for offset, (advance, jitter, entity, template) in enumerate(steps):
         clock += advance
         stamp += 60 if advance == 12 else 1
         rows.append((offset * 2, clock + jitter, entity, template))
-        stamps.append(stamp)
+        stamps.append(stamp + 10 * jitter)
     return events_frame(rows), stamps
 
 
@@ -107,8 +107,8 @@ def test_reading_again_from_replay_point_rebuilds_open_windows_and_all_that_foll
     crash = min(crash, len(events))
     _, _, before = run(rules, events.head(crash), [], stamps[:crash])
     committed = 2 * crash
-    replay_from, partition_time_ms = before.replay_point(committed)
-    state = PartitionWindows(rules, partition_time_ms)
+    replay_from, partition_time_ms, last_timestamp_ms = before.replay_point(committed)
+    state = PartitionWindows(rules, partition_time_ms, last_timestamp_ms)
     again = events.filter(pl.col("offset") >= replay_from, pl.col("offset") < committed)
     state.advance(records_frame(again, stamps[crash - len(again) : crash]), again)
     rest = events.filter(pl.col("offset") >= committed)
@@ -185,6 +185,26 @@ def test_a_silent_partition_closes_its_windows_at_the_record_that_ends_the_silen
         ("b", "partition_idle", 2),
     ]
     assert state.num_open == 1
+
+
+def test_a_record_stamped_before_its_neighbour_hides_no_silence_from_a_restarted_worker():
+    """The first record holds no event, so a restart reads from the second; it is stamped long before the first."""
+    rules = WindowRules(idle_timeout_ms=1000)
+    events = events_frame([(0, 0, "a", 1), (1, 1, "b", 1), (2, 2, "b", 1)])
+    records = records_frame(events, [9000, 100, 5000])
+    before = PartitionWindows(rules)
+    before.advance(records.head(1), events.head(0))
+    again = PartitionWindows(rules, *before.replay_point(1)[1:])
+    for state in (before, again):
+        assert [w for w in state.advance(records.slice(1), events.slice(1)).windows if w.close] == []
+
+
+def test_an_open_window_keeps_its_own_lines_only():
+    rows = [(i, i, f"host-{i}", 1) for i in range(1000)]
+    state = PartitionWindows(WindowRules())
+    events = events_frame(rows).with_columns(line=pl.lit("x" * 1000))
+    window = state.advance(records_frame(events), events).windows[0]
+    assert sum(lines.estimated_size() for lines in window.columns._lines) < 2000
 
 
 def test_entities_do_not_all_close_at_the_same_grid_line():

@@ -4,17 +4,19 @@ import threading
 from dataclasses import dataclass, field
 
 import msgspec
+import polars as pl
 import pytest
 
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.kafka_errors import CommitAbortedError
-from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.outputs import Kind, unreadable
+from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
 from longwatch.pipeline.worker import Worker, WorkerSettings
-from support.demo import ARRIVAL_MS, BUSY, demo_config, demo_engine, demo_frame
+from support.demo import ARRIVAL_MS, BUSY, as_records, demo_config, demo_engine, demo_frame
 
 CONFIG = demo_config(BUSY)
 
@@ -118,6 +120,87 @@ def test_silence_closes_windows_only_with_idle_timeout(log):
         assert ("partition_idle" in closed) == bool(ends)
         (position,) = store.positions.values()
         assert (position.metadata.replay_from == 1200) == bool(ends)
+
+
+@dataclass
+class TwoPartitions:
+    """A live topic: partition 0 goes silent after its first records, partition 1 always has another line."""
+
+    clock: ManualClock
+    exhausted = False
+    read: dict[Partition, int] = field(default_factory=lambda: {QUIET: 0, CHATTY: 0})
+    end: int = 0
+
+    def poll(self) -> list[RecordBatch]:
+        self.clock.advance(1000)
+        batches = []
+        for partition, count in ((QUIET, 20 - self.read[QUIET]), (CHATTY, 1)):
+            frame = as_records(LINES[self.read[partition] :][:count], self.read[partition])
+            frame = frame.with_columns(timestamp_ms=pl.lit(self.clock.ms))
+            self.read[partition] += len(frame)
+            if len(frame):
+                batches.append(RecordBatch(partition, frame, self.read[partition]))
+        return batches
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self.read[partition] = offset
+
+    def start(self, _partition: Partition) -> int:
+        self.end += 7
+        return self.end - 7
+
+    def readable_from(self, _partition: Partition) -> int:
+        return 0
+
+    def at_end(self, partition: Partition) -> bool:
+        return partition == QUIET
+
+    def is_set(self) -> bool:
+        """Asked as the worker's stop."""
+        return self.read[CHATTY] >= 30
+
+    def close(self) -> None:
+        pass
+
+
+QUIET, CHATTY = Partition("logs", "uuid", 0), Partition("logs", "uuid", 1)
+LINES = [line.encode() for line in demo_frame((9, 10))["line"].head(100)]
+
+
+def test_a_silent_partition_closes_its_windows_while_another_one_is_busy():
+    store, clock = MemoryStore(), ManualClock(ARRIVAL_MS)
+    source = TwoPartitions(clock)
+    engine = demo_engine(demo_config(BUSY | {"windows.idle_timeout": "5s"}))
+    worker = Worker(source, engine, store, clock, WorkerSettings(0.0, idle_timeout_ms=5000))
+    worker.assigned([QUIET, CHATTY])
+    worker.run(source)
+    assert store.positions[QUIET].metadata.replay_from == store.positions[QUIET].next_offset == 20
+    assert store.positions[CHATTY].metadata.replay_from < 30
+
+
+def test_an_aborted_first_commit_goes_back_to_where_reading_began():
+    """`start: latest` would otherwise begin again at what is then the end, and lose what lies between."""
+    clock = ManualClock(ARRIVAL_MS)
+    source = TwoPartitions(clock)
+    worker = Worker(source, demo_engine(CONFIG), AbortingStore(aborts={1}), clock, WorkerSettings(0.0))
+    worker.assigned([CHATTY])
+    began = source.read[CHATTY]
+    worker._take(worker._engine.process(source.poll()))
+    worker.commit()
+    assert source.read[CHATTY] == began
+
+
+def test_records_that_cannot_be_read_are_one_dead_letter_however_often_they_are_met(log):
+    """Unreadable records end the log so far: a worker restarts at the same place, and its source meets them again."""
+    store = MemoryStore()
+    for _ in range(2):
+        worker, source = make_worker(log, store)
+        (partition,) = source.partitions
+        worker._take(worker._engine.process(source.poll()))
+        worker.dead_letter(unreadable(partition, 100, 110, "CorruptRecordError"), 110)
+        worker.commit()
+    assert [output.trigger_offset for output in store.of(Kind.DEAD_LETTER)] == [100]
+    assert store.positions[partition].next_offset >= 110
 
 
 def test_a_stop_before_the_first_poll_commits_nothing_and_returns(log):

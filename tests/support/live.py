@@ -28,18 +28,24 @@ class Live:
     topic: str
     outputs: str
 
-    def start(self, *settings: str, until_end: bool = True, instance: str = "w1") -> "subprocess.Popen[bytes]":
-        """A worker process; its log is beside the YAML."""
-        words = [str(LONGWATCH), "run", str(self.config), "--instance", instance]
+    @property
+    def log(self) -> Path:
+        """What its workers logged, one after the other and beside each other."""
+        return self.config.parent / "worker.log"
+
+    def start(self, *settings: str, until_end: bool = True, instance: str | None = "w1") -> "subprocess.Popen[bytes]":
+        """A worker process, logging to `log`. Without an instance it leaves the group when it is stopped."""
+        words = [str(LONGWATCH), "run", str(self.config)]
+        words += [] if instance is None else ["--instance", instance]
         words += ["--until-end"] if until_end else []
         words += [word for setting in settings for word in ("--set", setting)]
-        with (self.config.parent / "worker.log").open("ab") as log:
+        with self.log.open("ab") as log:
             return subprocess.Popen(words, stdout=log, stderr=log)
 
-    def run(self, *settings: str) -> None:
+    def run(self, *settings: str, instance: str | None = "w1") -> None:
         """A worker from start to the end of the input."""
-        worker = self.start(*settings)
-        assert worker.wait(timeout=240) == 0, (self.config.parent / "worker.log").read_text()[-4000:]
+        worker = self.start(*settings, instance=instance)
+        assert worker.wait(timeout=240) == 0, self.log.read_text()[-4000:]
 
     def alerts(self) -> list[Alert]:
         """Every committed alert message."""
