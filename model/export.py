@@ -36,7 +36,8 @@ def export_onnx(trained: TrainedModel) -> bytes:
 
     Raises ExportError unless every surprise is within 1e-4 of torch's at sizes that the export never saw.
     """
-    return _checked(load_transformer(trained.config, trained.vocabulary.known_words, trained.weights), trained.config)[0]
+    model = load_transformer(trained.config, trained.vocabulary.known_words, trained.weights)
+    return _checked(model, trained.config)[0]
 
 
 def export_weights(bundle: Bundle) -> tuple[bytes, float]:

@@ -23,6 +23,9 @@ from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import Window
 
+TEMPLATE_CHARACTERS = 512
+"""A longer template is cut in an alert, so that 100 top events, each character escaped, fit into a 1 MiB request."""
+
 
 @dataclass(frozen=True)
 class Touched:
@@ -92,7 +95,7 @@ class AlertBuilder:
             offset=None if is_end else int(window.columns["offset"][place]),
             event_time=iso_time(int(window.columns["event_time_ms"][min(place, length - 1)])),
             template_id=f"{key:016x}",
-            template=self._template(window, key),
+            template=self._template(window, key)[:TEMPLATE_CHARACTERS],
             surprise=round(float(scores.surprise[row]), 4),
             score=round(float(scores.event[row]), 4),
             evidence=[name for name, flag in raised if flag],

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from longwatch.model.scorer import (
     Bundle,
-    BundleError,
     Calibration,
     Scorer,
     ScorerUnavailableError,
@@ -48,7 +47,7 @@ def open_model(config: Config) -> Model:
         bundle = open_bundle(path)
         scorer = open_scorer(bundle, config.scorer.backend, config.scorer.threads)
         return Model(bundle, scorer, TemplateSet.from_json(bundle.template_set_json))
-    except BundleError as error:
+    except ValueError as error:
         raise BundleUnusableError(
             str(error), hint="`longwatch train` makes a bundle; `bundle:` names its folder"
         ) from error
@@ -72,7 +71,7 @@ def build_engine(config: Config, model: Model, *, instance: str = "", keep_score
     """Engine of a configuration; `keep_scores` also gives every event's scores."""
     bundle = model.bundle
     digests = Digests(bundle.digest, config.digest, model.templates.digest)
-    templates = TemplateColumns(model.templates)
+    templates = TemplateColumns(model.templates, bundle.vocabulary.templates)
     builder = AlertBuilder(
         digests,
         templates.texts,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.engine import Engine
-from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.errors import ConfigError, StateError
 from longwatch.pipeline.sinks.embedded import Deliver, EmbeddedStore
 from longwatch.pipeline.sinks.streams import LineFile, LineStream
 from longwatch.pipeline.sources.local import open_local
@@ -30,10 +30,13 @@ def open_embedded_worker(
 
     Raises:
         StateError: the database is in use or another program's. InputError: a file cannot be read.
+        ConfigError: the source is a topic.
     """
     sink = config.sink.embedded
     if sink is None:
         raise StateError("an embedded worker needs sink.embedded", "`longwatch validate` shows what is set")
+    if config.source.kafka is not None:
+        raise ConfigError("`sink.embedded` cannot keep the offsets of `source.kafka`", "write alerts to `sink.kafka`")
     receivers: list[Deliver] = list(deliver or [])
     if sink.file is not None:
         receivers.append(LineFile(sink.file))

@@ -119,6 +119,11 @@ class Engine:
         windows = self._assigned[partition].windows
         return windows.last_timestamp_ms if windows.num_open and windows.last_timestamp_ms >= 0 else None
 
+    @property
+    def rebuilding(self) -> dict[Partition, tuple[int, int]]:
+        """Partitions that are not yet where they were committed: the next offset, and the committed one."""
+        return {each: (state.next_offset, state.committed) for each, state in self._assigned.items() if behind(state)}
+
     def positions(self) -> dict[Partition, Position]:
         """Where each partition stands: commit these together with all outputs given so far."""
         return {partition: self._position(state) for partition, state in self._assigned.items() if not behind(state)}

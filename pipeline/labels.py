@@ -40,7 +40,8 @@ def read_labels(path: Path) -> Labels:
         table = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path}: labels cannot be read: {error}", "give a CSV file with a header") from error
-    table = table.rename({table.columns[0]: "entity"})
+    if "entity" not in table.columns:
+        table = table.rename({table.columns[0]: "entity"})
     if {"start", "end"} <= set(table.columns):
         times = [_times_ms(path, table[name]) for name in ("start", "end")]
         return Labels(table.select("entity", *times), by_time=True)

@@ -13,6 +13,9 @@ from longwatch.pipeline.records import Partition, RecordBatch
 ORIGINAL_BYTES = 512 * 1024
 """A larger record is cut in the dead-letter and late outputs; its position and size tell where the rest is."""
 
+KEY_BYTES = 64 * 1024
+"""So is a longer key: with value and headers it must fit into one request."""
+
 
 class Kind(StrEnum):
     """Which output topic, file or table."""
@@ -50,10 +53,11 @@ def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator
             "offset": offset,
             "timestamp_ms": timestamp,
             "original_bytes": size,
-            "truncated": str(size > ORIGINAL_BYTES).lower(),
+            "truncated": str(size > ORIGINAL_BYTES or len(key or b"") > KEY_BYTES).lower(),
         }
         encoded = tuple((f"longwatch.{name}", str(text).encode()) for name, text in headers.items())
-        yield Output(kind, batch.partition, offset, key, (value or b"")[:ORIGINAL_BYTES], encoded)
+        short = None if key is None else key[:KEY_BYTES]
+        yield Output(kind, batch.partition, offset, short, (value or b"")[:ORIGINAL_BYTES], encoded)
 
 
 def unreadable(partition: Partition, first: int, next_offset: int, why: str) -> Output:

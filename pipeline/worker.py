@@ -16,6 +16,7 @@ import structlog
 from longwatch.pipeline.checkpoint import Position, Store
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine, Result
+from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.kafka_errors import CommitAbortedError
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
@@ -167,10 +168,19 @@ class Worker:
         """Nothing came: close windows of silent partitions; says whether the work is done."""
         waiting = self._close_silent()
         if self._source.exhausted:
+            self._check_whole()
             return True
         if not self._settings.until_end or waiting or not self._engine.partitions:
             return False
         return all(self._source.at_end(partition) for partition in self._engine.partitions)
+
+    def _check_whole(self) -> None:
+        for partition, (held, committed) in self._engine.rebuilding.items():
+            raise InputError(
+                f"{committed} records were read in an earlier run, and now there are {held}",
+                "they were cut or replaced since: give the new ones a database of their own",
+                source=str(partition),
+            )
 
     def _close_silent(self) -> list[Partition]:
         """Close the windows of silent partitions; the partitions where that is still to come."""

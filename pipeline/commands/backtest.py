@@ -30,14 +30,15 @@ def backtest(
     out: Path,
 ) -> int:
     """Replays files, or the configured source, and writes scores, alerts, summary and threshold sweep to `out`."""
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty", "choose another folder with --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not an empty folder", "choose another folder with --out")
     loaded = load_config(config, overrides)
     truth = None if labels is None else read_labels(labels)
     model = open_model(loaded)
-    done = replay_history(loaded, model, files, start, end, out)
     in_topic = not files and loaded.source.kafka is not None
-    figures = report(done, model, truth, Slice() if in_topic else _slice(start, end), out)
+    part = Slice() if in_topic else _slice(start, end)
+    done = replay_history(loaded, model, files, start, end, out)
+    figures = report(done, model, truth, part, out)
     write_line(render(figures))
     write_line(f"scores, alerts, summary and threshold sweep: {out}")
     return 0

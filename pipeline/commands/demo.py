@@ -35,8 +35,8 @@ def demo(seed: int, days: int | None, out: Path | None) -> int:
         folder = (
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="longwatch-demo-"))) if out is None else out
         )
-        if out is not None and (out / "demo.db").exists():
-            raise UsageError(f"{out} holds an earlier demo", "choose another folder with --out")
+        if out is not None and ((out / "demo.db").exists() or out.is_file()):
+            raise UsageError(f"{out} is a file, or holds an earlier demo", "choose another folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
         home = stack.enter_context(as_file(files("longwatch.pipeline.demo")))
         shutil.copy(home / "demo.yaml", folder / "demo.yaml")

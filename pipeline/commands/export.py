@@ -21,7 +21,10 @@ def export(bundle: Path, out: Path) -> int:
         raise BundleUnusableError(str(error)) from error
     graph, difference = export_weights(opened)
     scratch = out.with_name(f".{out.name}.part")
-    scratch.write_bytes(graph)
-    scratch.rename(out)
+    try:
+        scratch.write_bytes(graph)
+        scratch.rename(out)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}", "choose another file with --out") from error
     write_line(f"{out}: {len(graph):,} bytes, at most {difference:.1e} nats from torch at lengths not seen in export")
     return 0

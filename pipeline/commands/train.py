@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +39,11 @@ def train(
     if out.exists():
         raise UsageError(f"{out} is there already, and a bundle is never changed", "choose another folder with --out")
     loaded = load_config(config, overrides)
+    if loaded.source.stdin is not None:
+        raise UsageError(
+            "training reads its records twice, and standard input can be read once",
+            "write it to a file, and name that under `source.files`",
+        )
     selection = Selection(_lines(exclude_entities), None if until is None else event_time_ms(until))
     templates, history = read_history(loaded, selection)
     fit_and_write(loaded, templates, history, model_config, train_config, out)
@@ -48,9 +54,10 @@ def read_history(config: Config, selection: Selection) -> tuple[TemplateSet, His
     """Template set and windows of the configured source: one pass over it for each."""
     decoder = Decoder(config.format, config.entity)
     masks = [mask.pattern for mask in config.templates.masks]
-    found = read_leaves(bounded_source(config), decoder, masks, selection)
+    with closing(bounded_source(config)) as source:
+        found = read_leaves(source, decoder, masks, selection)
     templates = TemplateSet.learn(found, masks, config.templates.merge_above)
-    with ProgressReport("reading", unit="records") as progress:
+    with closing(bounded_source(config)) as source, ProgressReport("reading", unit="records") as progress:
         done = 0
 
         def report(records: int) -> None:
@@ -58,9 +65,8 @@ def read_history(config: Config, selection: Selection) -> tuple[TemplateSet, His
             progress.advance(records - done)
             done = records
 
-        history = read_windows(
-            bounded_source(config), decoder, TemplateColumns(templates), window_rules(config.windows), selection, report
-        )
+        columns, rules = TemplateColumns(templates), window_rules(config.windows)
+        history = read_windows(source, decoder, columns, rules, selection, report)
     log.info(
         "history",
         records=history.records,
@@ -163,8 +169,6 @@ def _lines(path: Path | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     try:
-        return frozenset(line for line in path.read_text().splitlines() if line)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror}", "give a file with one entity to a line"
-        ) from error
+        return frozenset(line for line in path.read_text("utf-8").split("\n") if line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", "give a text file with one entity to a line") from error

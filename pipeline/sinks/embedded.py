@@ -7,8 +7,8 @@ between the two the rows not marked delivered are written again, with the same a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -59,8 +59,12 @@ class EmbeddedStore:
         return None if row is None else decode_position(partition, row[0], row[1])
 
     def commit(self, outputs: list[Output], positions: dict[Partition, Position]) -> None:
-        """Outputs and positions in one transaction, synced to disk; then alerts are delivered."""
-        with self._connection:
+        """Outputs and positions in one transaction, synced to disk; then alerts are delivered.
+
+        Raises:
+            StateError: the database cannot be written; nothing of the commit is in it.
+        """
+        with _told(self._path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
                 "INSERT INTO outputs (kind, topic_id, partition, trigger_offset, key, value, headers, delivered)"
@@ -86,12 +90,13 @@ class EmbeddedStore:
         return self._connection.execute(query, (kind.value,)).fetchall()
 
     def _relay(self) -> None:
-        rows = self._connection.execute("SELECT id, value FROM outputs WHERE delivered = 0 ORDER BY id").fetchall()
+        with _told(self._path):
+            rows = self._connection.execute("SELECT id, value FROM outputs WHERE delivered = 0 ORDER BY id").fetchall()
         if not rows:
             return
         for deliver in self._deliver:
             deliver([value for _, value in rows])
-        with self._connection:
+        with _told(self._path), self._connection:
             self._connection.execute("UPDATE outputs SET delivered = 1 WHERE delivered = 0 AND id <= ?", (rows[-1][0],))
 
 
@@ -109,27 +114,57 @@ def _row(output: Output) -> tuple[object, ...]:
     )
 
 
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as StateError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StateError(
+            f"{path}: alerts and offsets cannot be written: {error}",
+            hint="free the disk or correct the permissions and start again; it goes on from the last commit",
+        ) from error
+
+
 def _open(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=5)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        with connection, closing(connection.cursor()) as cursor:
-            cursor.executescript(_TABLES)
-            cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except (sqlite3.Error, OSError) as error:
-        raise StateError(
-            f"{path}: cannot be used as longwatch's database: {error}",
-            hint="only one worker may use it at a time; if it is another program's file, name another path"
-            " under sink.embedded.database",
-        ) from error
-    if version not in (0, SCHEMA_VERSION):
+        raise _unusable(path, error) from error
+    try:
+        _set_up(connection, path)
+    except sqlite3.Error as error:
         connection.close()
+        raise _unusable(path, error) from error
+    except StateError:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Takes the database for this process alone; looks whose it is before anything is written."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA_VERSION):
         raise StateError(
             f"{path}: written by database version {version}, this longwatch reads {SCHEMA_VERSION}",
             hint="run the longwatch version that wrote it, or name a new path under sink.embedded.database",
         )
-    return connection
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not version and not tables <= {"positions", "outputs"}:
+        raise _unusable(path, f"it holds the tables {', '.join(sorted(tables))}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    with connection, closing(connection.cursor()) as cursor:
+        cursor.executescript(_TABLES)
+        cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _unusable(path: Path, why: object) -> StateError:
+    return StateError(
+        f"{path}: cannot be used as longwatch's database: {why}",
+        hint="only one worker may use it at a time; if it is another program's file, name another path"
+        " under sink.embedded.database",
+    )

@@ -36,7 +36,11 @@ class LineFile:
 
 
 class LineStream:
-    """Prints each alert through `render`, JSON as it is unless told otherwise."""
+    """Prints each alert through `render`, JSON as it is unless told otherwise.
+
+    Raises:
+        StateError: nobody reads the stream any more.
+    """
 
     def __init__(self, stream: TextIO, render: Callable[[bytes], str] = bytes.decode) -> None:
         self._stream = stream
@@ -44,6 +48,14 @@ class LineStream:
 
     def __call__(self, values: Sequence[bytes]) -> None:
         """Take committed alerts, in order."""
-        for value in values:
-            self._stream.write(self._render(value) + "\n")
-        self._stream.flush()
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            for value in values:
+                # An alert is never lost, nor the worker stopped, for a character that the terminal does not have.
+                self._stream.write(self._render(value).encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise StateError(
+                f"alerts cannot be printed: {error}",
+                hint="they stay in the database until the next start; `sink.embedded.stdout: false` prints none",
+            ) from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources.merging import Lines, as_records, merged_lines, regroup
 from longwatch.pipeline.sources.partitioner import partition_of
@@ -63,11 +64,15 @@ class FilesSource:
         return self._at_end
 
     def poll(self) -> list[RecordBatch]:
-        """The next `poll_records` lines, a batch for each partition that has some; empty only at the end."""
+        """The next `poll_records` lines, a batch for each partition that has some; empty only at the end.
+
+        Raises InputError when the files end before the line that was to be read next.
+        """
         for lines in self._lines:
             batches = [batch for number in range(len(self.partitions)) if (batch := self._batch(number, lines))]
             if batches:
                 return batches
+        self._check_not_cut()
         self._at_end = True
         return []
 
@@ -94,6 +99,15 @@ class FilesSource:
     def close(self) -> None:
         """Close the files."""
         self._lines.close()
+
+    def _check_not_cut(self) -> None:
+        for partition, wanted, held in zip(self.partitions, self._wanted, self._passed, strict=True):
+            if wanted > held:
+                raise InputError(
+                    f"{wanted} records were read in an earlier run, and now there are {held}",
+                    "they were cut or replaced since: give the new ones a database of their own",
+                    source=str(partition),
+                )
 
     def _open(self) -> Generator[Lines, None, None]:
         merged = merged_lines(self._paths, self._max_bytes, self._arrival_ms, self._decoder)

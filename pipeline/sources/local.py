@@ -9,6 +9,7 @@ from pathlib import Path
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
 from longwatch.pipeline.sources.stdin import StdinSource
 
@@ -24,6 +25,8 @@ def open_local(config: Config, clock: Clock, *, poll_records: int = POLL_RECORDS
             shape = TopicShape(files.as_topic.name, files.as_topic.id or "", files.as_topic.partitions)
         return open_files(config, files.paths, shape, clock, poll_records=poll_records)
     name = config.source.stdin.name if config.source.stdin is not None else "stdin"
+    if sys.stdin is None:
+        raise InputError("standard input is closed", "pipe lines into longwatch, or configure `source.files`")
     return StdinSource(sys.stdin.buffer, name, clock.now_ms, max_bytes=max_bytes)
 
 

@@ -1,12 +1,14 @@
 """From a configuration and a bundle to an engine: thresholds, windows and digests as both say."""
 
+import dataclasses
 import shutil
 
 import msgspec
 import pytest
 
+from longwatch.model.scorer import template_id
 from longwatch.pipeline.alerts import Alert
-from longwatch.pipeline.assembly import open_model, rules_for, window_rules
+from longwatch.pipeline.assembly import build_engine, open_model, rules_for, window_rules
 from longwatch.pipeline.errors import BundleUnusableError, ConfigError
 from longwatch.pipeline.outputs import Kind
 from longwatch.pipeline.records import Partition
@@ -42,8 +44,9 @@ def test_the_windows_section_is_read_in_milliseconds():
 
 
 def test_the_first_rule_that_matches_decides_and_the_default_matches_all():
-    rules = "[{name: web, match: {entity: 'web-*'}, event: {score: 9}}, {name: all-web, match: {entity: 'w*'}, window: {score: 3}}]"
-    config = demo_config({"thresholds.rules": rules})
+    web = "{name: web, match: {entity: 'web-*'}, event: {score: 9}}"
+    wide = "{name: all-web, match: {entity: 'w*'}, window: {score: 3}}"
+    config = demo_config({"thresholds.rules": f"[{web}, {wide}]"})
     made = list(rules_for(config, demo_model().bundle.calibration))
     assert [rule.name for rule in made] == ["web", "all-web", "default"]
     for entity, name in (("web-01", "web"), ("wiki", "all-web"), ("db-01", "default"), ("", "default")):
@@ -59,7 +62,9 @@ def test_a_rule_may_be_for_one_source():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("false_alarms_per_day", 2.0), ("quantile", 0.99), ("score", 4.25)], ids=lambda item: str(item)
+    ("setting", "value"),
+    [("false_alarms_per_day", 2.0), ("quantile", 0.99), ("score", 4.25)],
+    ids=lambda item: str(item),
 )
 def test_thresholds_are_those_of_the_bundles_calibration_and_say_what_they_cost(setting, value):
     rules = f"[{{name: r, match: {{entity: x}}, event: {{{setting}: {value}}}, window: {{{setting}: {value}}}}}]"
@@ -76,6 +81,18 @@ def test_a_kind_without_a_threshold_raises_no_alert():
     rules = "[{name: quiet, match: {entity: '*'}, window: {score: 0.5}}]"
     rule, _ = rules_for(demo_config({"thresholds.rules": rules}), demo_model().bundle.calibration)
     assert list(rule.thresholds) == ["window"]
+
+
+def test_a_template_that_only_held_out_windows_had_is_scored_as_unseen():
+    """The template set knows it, the network's vocabulary does not: its text must reach the scorer all the same."""
+    model, leaf = demo_model(), "INFO sshd words that only windows held out had"
+    grown = dataclasses.replace(model.templates, templates={**model.templates.templates, leaf: leaf})
+    engine = build_engine(demo_config(), dataclasses.replace(model, templates=grown), keep_scores=True)
+    engine.assign(LOGS, None, 0)
+    line = f"2026-11-02T09:00:00.000Z INFO vpn-01 sshd: {leaf.removeprefix('INFO sshd ')}"
+    (frame,) = engine.process([batch(as_records([line.encode()]))]).score_frames
+    assert frame["template_id"].to_list() == [template_id(leaf)]
+    assert frame["evidence"].to_list()[0] & 1
 
 
 def test_every_alert_names_the_bundle_the_configuration_and_the_templates_it_was_made_with():

@@ -39,3 +39,13 @@ def test_top_rows_are_the_highest_and_the_earlier_of_equals(first, second):
     event = np.round([*first, *second], 4)
     expected = sorted(range(len(event)), key=lambda row: (-event[row], row))[:3]
     assert detection.top_rows(len(event), 3) == expected
+
+
+def test_a_window_keeps_its_own_scores_in_few_pieces():
+    """Not slices, each of which would keep its whole batch in memory for as long as the window is open."""
+    batch, detection = make_scores([1.0] * 1000), Detection(np.zeros(1, np.int64), 0)
+    for row in range(1000):
+        assert detection.add(batch.slice(row, row + 1)) == row
+    assert len(detection.parts) <= 65
+    assert all(part.event.base is None for part in detection.parts)
+    assert len(detection.scores) == 1000

@@ -110,7 +110,7 @@ def test_the_closing_message_says_why_the_window_closed(alerts):
     for alert in alerts:
         closed_by[alert.lifecycle].add(alert.window.closed_by)
     assert closed_by["open"] == closed_by["update"] == {None}
-    assert closed_by["close"] == {"max_events", "partition_idle"}
+    assert closed_by["close"] == {"max_events", "max_duration", "partition_idle"}
 
 
 @pytest.mark.parametrize("silent_below", [1, 700, 1499])
@@ -137,7 +137,10 @@ def test_rules_match_the_source_by_its_topic(events):
 
 def test_the_rule_is_part_of_an_alerts_identity(events):
     ids = [
-        {alert.alert_id for alert in alerts_of(outputs_of(events, make_detector([Rule(name, thresholds=BOTH.thresholds)])))}
+        {
+            alert.alert_id
+            for alert in alerts_of(outputs_of(events, make_detector([Rule(name, thresholds=BOTH.thresholds)])))
+        }
         for name in ("default", "other")
     ]
     assert ids[0]

@@ -1,15 +1,20 @@
 """The embedded store holds outputs and positions together, and delivers alerts at least once."""
 
+import io
 import sqlite3
 
 import pytest
 
 from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
-from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.clock import ManualClock
+from longwatch.pipeline.embedded_worker import open_embedded_worker
+from longwatch.pipeline.errors import ConfigError, StateError
 from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sinks.embedded import EmbeddedStore
-from longwatch.pipeline.sinks.streams import LineFile
+from longwatch.pipeline.sinks.streams import LineFile, LineStream
+from longwatch.pipeline.worker import WorkerSettings
+from support.demo import demo_config, demo_engine
 
 LOGS = Partition("logs", "uuid", 0)
 
@@ -37,7 +42,7 @@ def test_a_failed_commit_leaves_neither_outputs_nor_positions(tmp_path):
     store = EmbeddedStore(tmp_path / "a.db")
     store.commit([], {LOGS: position(5)})
     broken = Output(Kind.ALERT, LOGS, 0, None, None)  # type: ignore[arg-type]
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(StateError, match="cannot be written: NOT NULL"):
         store.commit([output(Kind.ALERT, b"first"), broken], {LOGS: position(9)})
     assert store.committed(LOGS) == position(5)
     assert store.read(Kind.ALERT) == []
@@ -84,5 +89,52 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "a.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StateError, match="version 99"):
+    for _ in range(2):
+        with pytest.raises(StateError, match="version 99"):
+            EmbeddedStore(tmp_path / "a.db")
+
+
+def test_another_programs_database_is_refused_unchanged(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+    connection.close()
+    before = (tmp_path / "a.db").read_bytes()
+    with pytest.raises(StateError, match="tables notes"):
         EmbeddedStore(tmp_path / "a.db")
+    assert (tmp_path / "a.db").read_bytes() == before
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_commit(tmp_path):
+    store = EmbeddedStore(tmp_path / "a.db")
+    store.commit([], {LOGS: position(5)})
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StateError, match="database or disk is full"):
+        store.commit([output(Kind.DEAD_LETTER, b"x" * 100_000)], {LOGS: position(9)})
+    assert store.committed(LOGS) == position(5)
+
+
+def test_an_embedded_worker_does_not_read_standard_input_for_a_topic():
+    kafka = {"bootstrap_servers": ["127.0.0.1:1"], "topic": "logs"}
+    demo = demo_config()
+    source = demo.source.model_validate({"kafka": kafka})
+    config = demo.model_copy(update={"source": source})
+    with (
+        pytest.raises(ConfigError, match=r"source\.kafka"),
+        open_embedded_worker(config, demo_engine(demo), ManualClock(), WorkerSettings()),
+    ):
+        pass
+
+
+def test_printing_takes_any_character_and_tells_that_nobody_reads():
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    LineStream(screen)(['{"entity":"caf\u00e9"}'.encode()])
+    assert screen.buffer.getvalue() == b'{"entity":"caf?"}\n'
+
+    class Closed(io.BytesIO):
+        def write(self, _bytes) -> int:
+            raise BrokenPipeError("Broken pipe")
+
+    closed = io.TextIOWrapper(Closed(), encoding="utf-8", write_through=True)
+    with pytest.raises(StateError, match="cannot be printed"):
+        LineStream(closed)([b"{}"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.checkpoint import Position, decode_position
 from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.kafka_settings import KafkaSettings
 from longwatch.pipeline.outputs import Kind, Output
 from support.demo import BUSY, LOGS, as_records, batch, demo_config, demo_engine, demo_frame
 
@@ -139,3 +140,24 @@ def test_history_that_retention_removed_makes_alerts_partial(records):
     late = {alert.partial for alert in alerts if alert.window.first_offset >= 1200}
     assert early == {True}
     assert late == {False}
+
+
+def test_an_alert_fits_into_a_request_whatever_the_lines_hold():
+    """Templates of 900 kB, and control characters, which JSON writes with six bytes each."""
+    engine = demo_engine(demo_config(BUSY | {"alerts.top_events": "100"}))
+    engine.assign(LOGS, None, 0)
+    words = [" ".join(f"{word}{number:c}" * 9 for number in range(97, 123)) for word in "pqrstuvwxyz"]
+    texts = [word * 3000 for word in words[:2]] + ["\x01" * place + word for place, word in enumerate(words * 9, 1200)]
+    lines: list[bytes | None] = [f"2026-11-24T08:00:00Z INFO vpn-01 sshd: {text}".encode() for text in texts]
+    outputs = engine.process([batch(as_records(lines))]).outputs
+    assert max(len(line or b"") for line in lines) > 900_000
+    longest = max(len(output.value) for output in outputs)
+    assert 300_000 < longest < KafkaSettings(("broker:1",)).max_request_bytes - 2048
+
+
+def test_a_dead_letter_of_a_record_that_is_mostly_key_fits_into_a_request():
+    engine, _ = started()
+    frame = as_records([b"no header here" * 70_000]).with_columns(key=pl.lit(b"k" * 1_040_000))
+    (letter,) = engine.process([batch(frame)]).outputs
+    assert len(letter.key or b"") + len(letter.value) < 600 * 1024
+    assert dict(letter.headers)["longwatch.truncated"] == b"true"

@@ -17,6 +17,7 @@ from support.demo import ARRIVAL_MS, BUSY, demo_config, demo_engine, demo_frame,
 
 EVENT = ["entity", "first_offset", "offset", "template_id", "event_time_ms"]
 IDLE = {"windows.idle_timeout": "5s"}
+ALL = Selection()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def source_of(log: Path, poll_records: int = 4096) -> FilesSource:
     return FilesSource([log], TopicShape("logs", "uuid", 1), arrival_ms=ARRIVAL_MS, poll_records=poll_records)
 
 
-def read(log: Path, config: Config, selection: Selection = Selection(), poll_records: int = 4096) -> History:
+def read(log: Path, config: Config, selection: Selection = ALL, poll_records: int = 4096) -> History:
     decoder, templates = Decoder(config.format, config.entity), TemplateColumns(demo_model().templates)
     return read_windows(source_of(log, poll_records), decoder, templates, window_rules(config.windows), selection)
 
@@ -129,8 +130,8 @@ def test_leaves_are_a_set_whatever_the_poll_size_and_only_of_kept_events(log):
     config = demo_config()
     masks = [mask.pattern for mask in config.templates.masks]
     decoder = Decoder(config.format, config.entity)
-    whole = read_leaves(source_of(log), decoder, masks, Selection())
-    assert whole == read_leaves(source_of(log, 57), decoder, masks, Selection())
+    whole = read_leaves(source_of(log), decoder, masks, ALL)
+    assert whole == read_leaves(source_of(log, 57), decoder, masks, ALL)
     without = read_leaves(source_of(log), decoder, masks, Selection({"vpn-01"}))
     assert without < whole
 
