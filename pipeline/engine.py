@@ -96,7 +96,7 @@ class Engine:
 
     def process(self, batches: Sequence[RecordBatch]) -> Result:
         """Take the next records of any assigned partitions."""
-        batches = [batch for batch in batches if batch.partition in self._assigned]
+        batches = [batch for batch in batches if batch.partition in self._assigned and len(batch.frame)]
         digested = [self._digest(batch) for batch in batches]
         touched = [item for part in digested for item in part.touched]
         result = Result([output for part in digested for output in part.outputs])
@@ -111,7 +111,7 @@ class Engine:
     def close_idle(self, partition: Partition) -> Result:
         """Close a silent partition's windows, as the next record would after such a silence."""
         state = self._assigned[partition]
-        windows = state.windows.close_all(state.next_offset)
+        windows = state.windows.close_all(max(state.next_offset, state.committed))
         return self._detect([self._touch(partition, window) for window in windows], Result())
 
     def silent_since_ms(self, partition: Partition) -> int | None:
@@ -146,7 +146,8 @@ class Engine:
             touched += [self._touch(part.partition, window) for window in advance.windows]
             outputs += originals(Kind.DEAD_LETTER, part, rejected)
             outputs += originals(Kind.LATE, part, _late_reasons(advance.late, state.windows))
-        state.next_offset = max(state.next_offset, batch.next_offset)
+        # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
+        state.next_offset = max(state.next_offset, int(batch.frame["offset"][-1]) + 1)
         return _Digested(touched, outputs)
 
     def _touch(self, partition: Partition, window: Window) -> Touched:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from longwatch.model.baselines import FLOORS
 from longwatch.model.evaluate import Confusion, auroc, average_precision, confusion, sweep
@@ -131,20 +130,17 @@ def threshold_sweep(windows: pl.DataFrame, labels: Labels | None) -> pl.DataFram
 
 
 def tokens_of(scores: pl.LazyFrame, windows: pl.DataFrame, texts: Mapping[int, str]) -> WindowTokens:
-    """The windows' own tokens, packed in the order of `windows`, for the baselines: template ids only."""
+    """The windows' own tokens, packed in the order of `windows`, for the baselines: template ids and gaps only."""
     order = windows.select(WINDOW).with_row_index("window")
-    rows = scores.join(order.lazy(), on=WINDOW, how="inner").select("window", "template_id", "offset").collect()
+    wanted = ("window", "template_id", "gap_ms", "offset")
+    rows = scores.join(order.lazy(), on=WINDOW, how="inner").select(wanted).collect()
     rows = rows.sort("window", pl.col("offset").fill_null(2**62))
     lengths = rows.group_by("window", maintain_order=True).len()["len"].to_numpy()
-    zeros: NDArray[np.int64] = np.zeros(len(rows), np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    first = np.zeros(len(rows), bool)
-    first[starts[:-1]] = True
     return WindowTokens(
         rows["template_id"].to_numpy(),
-        np.where(first, -1, zeros),
-        zeros.astype(np.int32),
-        starts,
+        rows["gap_ms"].to_numpy(),
+        np.zeros(len(rows), np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         np.zeros(len(lengths), np.int32),
         texts,
     )
@@ -174,4 +170,4 @@ def _window_key(alert: Alert) -> tuple[str, int, str, int]:
 def _days(windows: pl.DataFrame) -> float:
     if windows.is_empty():
         return 0.0
-    return max(1, int(windows["start_ms"].max()) - int(windows["start_ms"].min())) / DAY_MS  # type: ignore[arg-type]
+    return max(1, int(windows["end_ms"].max()) - int(windows["start_ms"].min())) / DAY_MS  # type: ignore[arg-type]

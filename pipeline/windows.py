@@ -63,6 +63,7 @@ class PartitionWindows:
         self.rules = rules
         self.partition_time_ms = partition_time_ms
         self.last_timestamp_ms = last_timestamp_ms
+        self._after_last = 0
         self._sessions: dict[str, Session] = {}
         self._deadlines: list[tuple[int, int, str]] = []
         self._tie = count()
@@ -92,7 +93,7 @@ class PartitionWindows:
         return Advance(list(windows.values()), pl.concat([part.late for part in parts]))
 
     def close_all(self, trigger_offset: int) -> list[Window]:
-        """Close every open window because the partition went quiet; `trigger_offset` is the next to read."""
+        """Close every open window because the partition went quiet; `trigger_offset` is that behind the last record."""
         close = Close(PARTITION_IDLE, trigger_offset)
         windows = [window for session in self._sessions.values() if (window := session.close_window(close))]
         self._sessions.clear()
@@ -100,9 +101,14 @@ class PartitionWindows:
         return windows
 
     def _split_at_silence(self, records: pl.DataFrame, events: pl.DataFrame) -> list[tuple[pl.DataFrame, int | None]]:
-        """Cut a batch where the partition was silent for `idle_timeout`: there all its windows close."""
+        """Cut a batch where the partition was silent for `idle_timeout`: there all its windows close.
+
+        The close belongs to the offset behind the record before the silence, as it does where a live worker waits.
+        """
         stamps = np.maximum.accumulate(np.concatenate([[self.last_timestamp_ms], records["timestamp_ms"].to_numpy()]))
         self.last_timestamp_ms = int(stamps[-1])
+        behind = np.concatenate([[self._after_last], records["offset"].to_numpy() + 1])
+        self._after_last = int(behind[-1])
         before = stamps[np.searchsorted(records["offset"].to_numpy(), events["offset"].to_numpy())]
         events = events.with_columns(pl.Series("partition_arrival_ms", before, pl.Int64))
         if self.rules.idle_timeout_ms is None:
@@ -112,7 +118,7 @@ class PartitionWindows:
         cuts = [0, *np.searchsorted(events["offset"].to_numpy(), borders).tolist(), len(events)]
         return [
             (events.slice(start, stop - start), trigger)
-            for start, stop, trigger in zip(cuts[:-1], cuts[1:], [None, *borders], strict=True)
+            for start, stop, trigger in zip(cuts[:-1], cuts[1:], [None, *behind[:-1][silent].tolist()], strict=True)
         ]
 
     def _advance_part(self, events: pl.DataFrame, silence_ended_at: int | None) -> Advance:

@@ -29,7 +29,7 @@ def bounded_source(
     """`files` where given, else the configured source from `start` to `end` (a topic's: a time, or an offset)."""
     clock = clock or SystemClock()
     if files:
-        return open_files(config, files, _shape(config), clock, poll_records=poll_records)
+        return open_files(config, files, _shape(config, files), clock, poll_records=poll_records)
     if config.source.kafka is None:
         return open_local(config, clock, poll_records=poll_records)
     from longwatch.pipeline.kafka_range import KafkaRange
@@ -48,7 +48,7 @@ def event_time_ms(text: str) -> int:
     return int(aware.timestamp() * 1000)
 
 
-def _shape(config: Config) -> TopicShape:
+def _shape(config: Config, paths: Sequence[Path]) -> TopicShape:
     """Lines given on the command line are numbered as the configured source's would be."""
     files, kafka = config.source.files, config.source.kafka
     if files is not None and files.as_topic is not None:
@@ -59,7 +59,7 @@ def _shape(config: Config) -> TopicShape:
 
         topic = describe_topic(kafka_settings(config), kafka.topic)
         return TopicShape(topic.name, topic.topic_id, topic.partitions)
-    return TopicShape("files")
+    return TopicShape.of(paths)
 
 
 def _bound(text: str | None):  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from longwatch.pipeline.decode import Decoder
@@ -21,6 +22,15 @@ class TopicShape:
     name: str
     topic_id: str = ""
     partitions: int = 1
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "TopicShape":
+        """One partition named after the files, so that other files are another log: by name, not by place."""
+        names = [path.name for path in paths]
+        if len(names) == 1:
+            return cls(names[0])
+        digest = blake2b("\0".join(names).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+        return cls(f"{names[0]}+{len(names) - 1}-{digest}")
 
     def partition(self, number: int) -> Partition:
         """One of its partitions."""

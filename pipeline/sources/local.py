@@ -20,7 +20,7 @@ def open_local(config: Config, clock: Clock, *, poll_records: int = POLL_RECORDS
     """The configured files or standard input; lines arrive at the clock's present."""
     files, max_bytes = config.source.files, config.format.max_bytes.bytes
     if files is not None:
-        shape = TopicShape("files")
+        shape = TopicShape.of(files.paths)
         if files.as_topic is not None:
             shape = TopicShape(files.as_topic.name, files.as_topic.id or "", files.as_topic.partitions)
         return open_files(config, files.paths, shape, clock, poll_records=poll_records)

@@ -94,7 +94,7 @@ def test_it_writes_summary_alerts_windows_thresholds_and_scores(made):
 
 def test_counts_are_those_of_the_windows_and_of_the_log(made):
     figures, windows = read(made[1])
-    days = (windows["start_ms"].max() - windows["start_ms"].min()) / DAY_MS
+    days = (windows["end_ms"].max() - windows["start_ms"].min()) / DAY_MS
     assert (figures["windows"], figures["events"]) == (len(windows), windows["events"].sum())
     assert figures["events"] == len(demo_frame(HOURS))
     assert figures["alerts"] == windows["alerted"].sum() > 3

@@ -150,9 +150,9 @@ def test_floors_see_what_no_training_window_held(ended):
         assert floor["f1_in_hindsight"] >= floor["any"]["f1"]
 
 
-def make_scores(*rows: tuple[str, int, int | None, int, float, int]) -> pl.LazyFrame:
-    """(entity, first offset, offset, event time, window score, template)"""
-    names = ["entity", "first_offset", "offset", "event_time_ms", "window_score", "template_id"]
+def make_scores(*rows: tuple[str, int, int | None, int, float, int, int]) -> pl.LazyFrame:
+    """(entity, first offset, offset, event time, window score, template, gap)"""
+    names = ["entity", "first_offset", "offset", "event_time_ms", "window_score", "template_id", "gap_ms"]
     columns: dict[str, Any] = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     zeros = {name: [0] * len(rows) for name in ("surprise", "event_score", "evidence", "partition")}
     frame = pl.DataFrame({**columns, **zeros, "topic": ["logs"] * len(rows)}, schema_overrides=SCORE_SCHEMA)
@@ -180,11 +180,11 @@ def make_alert(entity: str, first_offset: int, num_events: int, lifecycle: str =
 
 
 SCORES = make_scores(
-    ("a", 0, 0, 100, 1.0, 7),
-    ("b", 1, 1, 110, 0.5, 8),
-    ("a", 0, 2, 120, 3.0, 8),
-    ("a", 0, None, 120, 4.0, END_ID),
-    ("a", 5, 5, 900, 0.1, 9),
+    ("a", 0, 0, 100, 1.0, 7, -1),
+    ("b", 1, 1, 110, 0.5, 8, -1),
+    ("a", 0, 2, 120, 3.0, 8, 20),
+    ("a", 0, None, 120, 4.0, END_ID, 0),
+    ("a", 5, 5, 900, 0.1, 9, 780),
 )
 
 
@@ -216,5 +216,5 @@ def test_the_baselines_read_each_windows_own_events_in_order_its_end_last():
     tokens = tokens_of(SCORES, windows, {})
     assert tokens.template_id.tolist() == [7, 8, END_ID, 9, 8]
     assert tokens.cu_seqlens.tolist() == [0, 3, 4, 5]
-    assert tokens.gap_ms.tolist() == [-1, 0, 0, -1, -1]
+    assert tokens.gap_ms.tolist() == [-1, 20, 0, 780, -1]
     assert tokens.num_scores == 5
