@@ -16,7 +16,7 @@ state=$( { cat "$lock" ops/locks/uv.txt "$0"; echo "$source_state $mode"; "$pyth
 [ -f "$venv/.longwatch-state" ] && [ "$(cat "$venv/.longwatch-state")" = "$state" ] && exit 0
 
 echo "preparing $venv from $lock" >&2
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || {
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv" || {
     echo "python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r ops/locks/uv.txt
 export VIRTUAL_ENV=$PWD/$venv
