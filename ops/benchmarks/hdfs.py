@@ -4,8 +4,8 @@
 
 Protocol (ops/EXPERIMENTS.md): the middle of the time span splits lines; training sees lines before it, of blocks that
 are labelled normal; the threshold comes from held-out windows of those; blocks that begin later are judged. All lines
-go to a topic of three partitions, the worker commits alerts, and a backtest of the file must give the same alerts;
-the floors are of the same windows. One JSON line a seed. Needs hdfs_raw (LONGWATCH_DATA) and Java.
+go to a topic of three partitions, the worker commits alerts, and backtests of the file and of the topic must give the
+same alerts; the floors are of the same windows. One JSON line a seed. Needs hdfs_raw (LONGWATCH_DATA) and Java.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import polars as pl
 from ruamel.yaml import YAML
 
 from longwatch.pipeline.assembly import Model, open_model
+from longwatch.pipeline.backtest import Replay
 from longwatch.pipeline.commands.backtest import render, replay_history, report
 from longwatch.pipeline.commands.train import train
 from longwatch.pipeline.config import Config, load_config
@@ -42,6 +43,8 @@ from support.parsing import grouping_accuracy, hdfs_lines, hdfs_messages
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
+
+Messages = dict[tuple[str, int, str], float]
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,10 @@ def one_seed(kafka: KafkaForTests, topic: str, half: Half, seed: int) -> dict[st
     seconds = time.perf_counter() - started
     config = load_config(live.config)
     model = open_model(config)
-    figures, replayed = judge(config, model, half, folder)
+    figures, by_file = judge(config, model, half, folder)
     committed = {(a.alert_id, a.revision, a.lifecycle): a.score for a in live.alerts()}
-    if replayed.keys() != committed.keys():
-        raise SystemExit(f"backtest and live differ in {len(replayed.keys() ^ committed.keys())} alert messages")
-    worst = max((abs(score - committed[key]) for key, score in replayed.items()), default=0.0)
+    by_topic = messages(replay_history(config, model, [], None, None, folder / "by-topic"))
+    worst = max(difference("file", by_file, committed), difference("topic", by_topic, committed))
     return {
         "benchmark": "hdfs",
         "seed": seed,
@@ -129,16 +131,28 @@ def one_seed(kafka: KafkaForTests, topic: str, half: Half, seed: int) -> dict[st
     }
 
 
-def judge(
-    config: Config, model: Model, half: Half, folder: Path
-) -> tuple[dict[str, object], dict[tuple[str, int, str], float]]:
+def judge(config: Config, model: Model, half: Half, folder: Path) -> tuple[dict[str, object], Messages]:
     """Figures of the later half, and every alert message of the backtest."""
     out = folder / "backtest"
     done = replay_history(config, model, [half.log], None, None, out)
     middle_ms = int(half.middle.timestamp() * 1000)
     figures = report(done, model, read_labels(DATA / "hdfs_raw" / "labels.csv"), Slice(start_ms=middle_ms), out)
     sys.stderr.write(render(figures) + "\n")
-    return figures, {(a.alert_id, a.revision, a.lifecycle): a.score for a in done.alerts}
+    return figures, messages(done)
+
+
+def messages(done: Replay) -> Messages:
+    """Score of each alert message of a replay."""
+    return {(a.alert_id, a.revision, a.lifecycle): a.score for a in done.alerts}
+
+
+def difference(source: str, replayed: Messages, committed: Messages) -> float:
+    """Largest difference in score between a replay and the live run; ends the benchmark where the messages differ."""
+    if replayed.keys() != committed.keys():
+        raise SystemExit(
+            f"live and backtest of the {source} differ in {len(replayed.keys() ^ committed.keys())} messages"
+        )
+    return max((abs(score - committed[key]) for key, score in replayed.items()), default=0.0)
 
 
 def grouping(config: Config, model: Model) -> float:
