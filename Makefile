@@ -42,11 +42,21 @@ demo-bundle: install ## train the bundle that the demo ships, on the generator's
 test-slow: install jars ## tests that take minutes
 	$(BIN)/pytest -m 'slow and not gpu'
 
+bench-hdfs: install jars ## HDFS from raw text through a real Kafka, beside the floors; needs the public data (LONGWATCH_DATA)
+	PYTHONPATH=tests $(BIN)/python ops/benchmarks/hdfs.py --seeds 0 1 2
+
+bench-memory: install ## peak memory of a 65,536-event window on one CPU thread
+	@for events in 16384 32768 65536; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python ops/benchmarks/window_memory.py pipeline/demo/bundle --events $$events --whole; done
+
+bench-parsing: install ## lines a second from bytes to template; needs the public data (LONGWATCH_DATA)
+	PYTHONPATH=tests POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/parsing.py
+
 lock: install ## write the lock files again from pyproject.toml
 	ops/lock.sh
 
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars broker demo-bundle test-slow lock clean
+.PHONY: help demo test check types install jars broker demo-bundle test-slow bench-hdfs bench-memory bench-parsing lock clean
 .DEFAULT_GOAL := help
