@@ -17,7 +17,7 @@ from longwatch.pipeline.alert_builder import AlertBuilder
 from longwatch.pipeline.alerts import Digests, ThresholdNote
 from longwatch.pipeline.config import Config, Limits, Threshold
 from longwatch.pipeline.config import Windows as WindowsConfig
-from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.decode import decoder_for
 from longwatch.pipeline.detection import AlertKind
 from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
@@ -83,7 +83,7 @@ def build_engine(config: Config, model: Model, *, instance: str = "", keep_score
     rules = list(rules_for(config, bundle.calibration))
     detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder)
     return Engine(
-        Decoder(config.format, config.entity),
+        decoder_for(config.format, config.entity),
         templates,
         window_rules(config.windows),
         detector,

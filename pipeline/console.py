@@ -138,6 +138,10 @@ class ProgressReport(AbstractContextManager["ProgressReport"]):
             self._next_line = self._clock() + PLAIN_PROGRESS_SECONDS
             self._write()
 
+    def reach(self, done: int) -> None:
+        """So many are done in all."""
+        self.advance(done - self._done)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from longwatch.pipeline.assembly import Model, build_engine, open_model
+from longwatch.pipeline.assembly import Model, build_engine, open_model, window_rules
 from longwatch.pipeline.backtest import Replay, replay
 from longwatch.pipeline.clock import SystemClock
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
@@ -17,7 +18,6 @@ from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.labels import Labels, read_labels
 from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, tokens_of, windows_of
 from longwatch.pipeline.template_columns import TemplateColumns
-from longwatch.pipeline.worker import Progress
 
 
 def backtest(
@@ -49,27 +49,18 @@ def replay_history(
 ) -> Replay:
     """Replay with progress; scores and alerts go to `out`."""
     engine = build_engine(config, model, instance="backtest", keep_scores=True)
-    source = bounded_source(config, files, start, end)
-    timeout = config.windows.idle_timeout
-    with ProgressReport("replaying", unit="records") as progress:
-        seen = 0
-
-        def on_progress(now: Progress) -> None:
-            nonlocal seen
-            progress.advance(now.records - seen)
-            seen = now.records
-
-        try:
-            return replay(
-                source,
-                engine,
-                SystemClock(),
-                out,
-                idle_timeout_ms=None if timeout is None else timeout.ms,
-                on_progress=on_progress,
-            )
-        finally:
-            source.close()
+    with (
+        closing(bounded_source(config, files, start, end)) as source,
+        ProgressReport("replaying", unit="records") as progress,
+    ):
+        return replay(
+            source,
+            engine,
+            SystemClock(),
+            out,
+            idle_timeout_ms=window_rules(config.windows).idle_timeout_ms,
+            on_progress=lambda now: progress.reach(now.records),
+        )
 
 
 def report(done: Replay, model: Model, truth: Labels | None, part: Slice, out: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from time import monotonic
 import msgspec
 
 from longwatch.pipeline.alerts import Alert
-from longwatch.pipeline.assembly import build_engine, open_model
+from longwatch.pipeline.assembly import build_engine, open_model, window_rules
 from longwatch.pipeline.clock import SystemClock
 from longwatch.pipeline.commands.run import stopped_by_signals
 from longwatch.pipeline.config import load_config
@@ -65,8 +65,7 @@ def watch(folder: Path, bundle: Path) -> tuple[list[Alert], Progress]:
     """Runs the embedded worker of `folder`/demo.yaml to the end of its log; every alert message, in commit order."""
     config = load_config(folder / "demo.yaml", {"bundle": str(bundle)})
     engine = build_engine(config, open_model(config), instance="demo")
-    timeout = config.windows.idle_timeout
-    settings = WorkerSettings(0.5, until_end=True, idle_timeout_ms=None if timeout is None else timeout.ms)
+    settings = WorkerSettings(0.5, until_end=True, idle_timeout_ms=window_rules(config.windows).idle_timeout_ms)
     alerts: list[Alert] = []
     started = monotonic()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from longwatch.pipeline.assembly import build_engine, open_model
+from longwatch.pipeline.assembly import build_engine, open_model, window_rules
 from longwatch.pipeline.clock import Clock, SystemClock
 from longwatch.pipeline.config import Config, load_config
 from longwatch.pipeline.embedded_worker import open_embedded_worker
@@ -29,7 +29,7 @@ def run(
     settings = WorkerSettings(
         commit_interval_s=_commit_interval_s(loaded),
         until_end=until_end,
-        idle_timeout_ms=None if loaded.windows.idle_timeout is None else loaded.windows.idle_timeout.ms,
+        idle_timeout_ms=window_rules(loaded.windows).idle_timeout_ms,
     )
     with stopped_by_signals(max_seconds) as stop, _worker(loaded, engine, SystemClock(), settings, instance) as worker:
         log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])

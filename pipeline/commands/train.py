@@ -15,7 +15,7 @@ from longwatch.pipeline.assembly import window_rules
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
 from longwatch.pipeline.console import ProgressReport, write_line
-from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.decode import decoder_for
 from longwatch.pipeline.errors import BundleUnusableError, InputError, UsageError
 from longwatch.pipeline.history import History, Selection, read_leaves, read_windows
 from longwatch.pipeline.template_columns import TemplateColumns
@@ -52,21 +52,14 @@ def train(
 
 def read_history(config: Config, selection: Selection) -> tuple[TemplateSet, History]:
     """Template set and windows of the configured source: one pass over it for each."""
-    decoder = Decoder(config.format, config.entity)
+    decoder = decoder_for(config.format, config.entity)
     masks = [mask.pattern for mask in config.templates.masks]
     with closing(bounded_source(config)) as source:
         found = read_leaves(source, decoder, masks, selection)
     templates = TemplateSet.learn(found, masks, config.templates.merge_above)
     with closing(bounded_source(config)) as source, ProgressReport("reading", unit="records") as progress:
-        done = 0
-
-        def report(records: int) -> None:
-            nonlocal done
-            progress.advance(records - done)
-            done = records
-
         columns, rules = TemplateColumns(templates), window_rules(config.windows)
-        history = read_windows(source, decoder, columns, rules, selection, report)
+        history = read_windows(source, decoder, columns, rules, selection, progress.reach)
     log.info(
         "history",
         records=history.records,
@@ -119,12 +112,8 @@ def fit_and_write(
 
 
 def _shown(progress: ProgressReport) -> Any:
-    done = 0
-
     def report(step: int, max_steps: int, fit_nll: float, validation_nll: float) -> None:
-        nonlocal done
-        progress.advance(step - done)
-        done = step
+        progress.reach(step)
         log.info("step", step=step, of=max_steps, fit_nll=round(fit_nll, 4), validation_nll=round(validation_nll, 4))
 
     return report

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
-from longwatch.pipeline.decode import Decoder
+from longwatch.pipeline.decode import decoder_for
 from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
 from longwatch.pipeline.sources.stdin import StdinSource
@@ -37,7 +37,7 @@ def open_files(
     return FilesSource(
         paths,
         shape,
-        Decoder(config.format, config.entity),
+        decoder_for(config.format, config.entity),
         arrival_ms=clock.now_ms(),
         max_bytes=config.format.max_bytes.bytes,
         poll_records=poll_records,
