@@ -10,16 +10,16 @@ from longwatch.kernels.pattern import (
     Dense,
     Global,
     Pattern,
-    PatternError,
     Sliding,
     Strided,
+    TopK,
     Union,
-    parse_pattern,
     receptive_field,
 )
+from longwatch.kernels.pattern_text import PatternError, parse_pattern
 
 if TYPE_CHECKING:
-    from longwatch.kernels.api import block_sparse_attention
+    from longwatch.kernels.api import block_sparse_attention, plan_on_device
     from longwatch.kernels.gather import gather_attention
     from longwatch.kernels.packed import packed_gather_attention
     from longwatch.kernels.plan import FULL, PARTIAL, Plan, build_plan
@@ -35,12 +35,14 @@ __all__ = [
     "Plan",
     "Sliding",
     "Strided",
+    "TopK",
     "Union",
     "block_sparse_attention",
     "build_plan",
     "gather_attention",
     "packed_gather_attention",
     "parse_pattern",
+    "plan_on_device",
     "receptive_field",
     "reference_attention",
 ]
@@ -53,6 +55,7 @@ _HOME = {
     "build_plan": "plan",
     "gather_attention": "gather",
     "packed_gather_attention": "packed",
+    "plan_on_device": "api",
     "reference_attention": "reference",
 }
 

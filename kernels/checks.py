@@ -7,7 +7,7 @@ from torch import Tensor
 
 from longwatch.kernels.pattern import Pattern
 
-__all__ = ["check_cu_seqlens", "check_heads", "per_group"]
+__all__ = ["check_cu_seqlens", "check_heads", "check_sink", "per_group"]
 
 
 def check_heads(query: Tensor, key: Tensor, value: Tensor, leading: str) -> None:
@@ -27,6 +27,17 @@ def check_heads(query: Tensor, key: Tensor, value: Tensor, leading: str) -> None
             raise ValueError(f"{name}: expected shape {expected} to go with query and key, got {list(tensor.shape)}")
     if query.shape[-2] % key.shape[-2]:
         raise ValueError(f"key: expected heads that divide query's {query.shape[-2]}, got {key.shape[-2]}")
+
+
+def check_sink(sink: Tensor | None, query: Tensor) -> None:
+    """ValueError unless sink is None or floating `[H]` on query's device."""
+    if sink is None:
+        return
+    heads = query.shape[-2]
+    if list(sink.shape) != [heads] or not sink.is_floating_point():
+        raise ValueError(f"sink: expected floating [{heads}], a logit per head, got {sink.dtype} {list(sink.shape)}")
+    if sink.device != query.device:
+        raise ValueError(f"sink: expected on {query.device} like query, got {sink.device}")
 
 
 def check_cu_seqlens(bounds: Sequence[int], tokens: int) -> None:

@@ -1,44 +1,44 @@
-"""What a query may read: immutable attention patterns and their text form. Needs no torch."""
+"""What a query may read: immutable attention patterns. Needs no torch."""
 
-import difflib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 __all__ = [
+    "KINDS",
     "Dense",
     "Global",
     "Pattern",
-    "PatternError",
     "Sliding",
     "Strided",
+    "TopK",
     "Union",
-    "parse_pattern",
     "receptive_field",
 ]
-
-
-class PatternError(ValueError):
-    """Text that names no pattern; `column` (from 1) is where reading stopped."""
-
-    def __init__(self, message: str, text: str, column: int) -> None:
-        super().__init__(f"column {column} of {text!r}: {message}")
-        self.text = text
-        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A causal rule over positions counted from the document's start; equal rules are equal values.
 
-    Every rule is a band (`band` keys back from the query) plus columns (keys that every later query sees).
+    A fixed rule is a band (`band` keys back from the query) plus columns (keys that every later query sees). What data
+    chooses besides is its `data_chosen` part; `band`, `column` and `visible` then raise ValueError.
     """
 
     @property
     def parts(self) -> tuple["Pattern", ...]:
         """The simple patterns whose union this is, in canonical order."""
         return (self,)
+
+    @property
+    def data_chosen(self) -> "TopK | None":
+        """The part whose keys depend on the data; None for a rule of positions alone."""
+        return None
+
+    @property
+    def fixed(self) -> "Pattern | None":
+        """The rule without its data-chosen part; None if nothing is left."""
+        return self
 
     @property
     def band(self) -> int | None:
@@ -55,6 +55,10 @@ class Pattern:
         if self.band is None:
             return causal
         return causal & ((query_pos - key_pos < self.band) | self.column(key_pos))
+
+    def certain(self, query_pos: Any, key_pos: Any) -> Any:
+        """Bool, broadcast over both: the query reads the key whatever the data are; `visible` for a fixed rule."""
+        return self.visible(query_pos, key_pos)
 
     def __or__(self, other: "Pattern") -> "Pattern":
         if not isinstance(other, Pattern):
@@ -136,6 +140,52 @@ class Dense(Pattern):
 
 
 @dataclass(frozen=True, slots=True)
+class TopK(Pattern):
+    """The query's own block of `block` tokens, and the `count` earlier blocks with the highest gate.
+
+    The gate of key block b for query block i: the mean query of block i - 1, over the heads that share the keys, times
+    the mean key of block b, times the scale; of equal gates the lower block wins. Blocks count from the document's
+    start, so what is chosen depends on no token after block i - 1. ValueError unless both are at least 1.
+    """
+
+    count: int
+    block: int = 64
+
+    def __post_init__(self) -> None:
+        _at_least_one("topk", "count", self.count)
+        _at_least_one("topk", "block", self.block)
+
+    @property
+    def data_chosen(self) -> "TopK":
+        """Itself."""
+        return self
+
+    @property
+    def fixed(self) -> None:
+        """None: even the own block comes with the choice."""
+        return
+
+    @property
+    def band(self) -> int | None:
+        """ValueError: the data decide."""
+        raise self._no_rule("band")
+
+    def column(self, key_pos: Any) -> Any:
+        """ValueError: the data decide."""
+        raise self._no_rule("column")
+
+    def certain(self, query_pos: Any, key_pos: Any) -> Any:
+        """Bool, broadcast over both: the key is in the query's block and not after it."""
+        return (key_pos <= query_pos) & (key_pos // self.block == query_pos // self.block)
+
+    def _no_rule(self, asked: str) -> ValueError:
+        return ValueError(f"{self}: data chooses what a query sees, so it has no `{asked}`; ask `certain` or `fixed`")
+
+    def __str__(self) -> str:
+        return f"topk({self.count}, block={self.block})"
+
+
+@dataclass(frozen=True, slots=True)
 class Union(Pattern):
     """What any member shows, each key once. Built by `|`, which keeps members flat, sorted and distinct."""
 
@@ -145,12 +195,28 @@ class Union(Pattern):
         flat = {part for member in self.members for part in member.parts}
         if len(flat) < 2:
             raise ValueError(f"union: expected at least two different patterns, got {list(map(str, flat))}")
+        chosen = [part for part in flat if isinstance(part, TopK)]
+        if len(chosen) > 1:
+            raise ValueError(f"union: expected one topk at most, got {' and '.join(sorted(map(str, chosen)))}")
+        if chosen and Dense() in flat:
+            raise ValueError(f"union: dense shows every block that {chosen[0]} would choose; leave one of them out")
         object.__setattr__(self, "members", tuple(sorted(flat, key=_rank)))
 
     @property
     def parts(self) -> tuple[Pattern, ...]:
         """The members."""
         return self.members
+
+    @property
+    def data_chosen(self) -> TopK | None:
+        """The topk member, if there is one."""
+        return next((part for part in self.members if isinstance(part, TopK)), None)
+
+    @property
+    def fixed(self) -> Pattern | None:
+        """The union of the other members."""
+        rest = tuple(part for part in self.members if not isinstance(part, TopK))
+        return Union(rest) if len(rest) > 1 else rest[0]
 
     @property
     def band(self) -> int | None:
@@ -163,6 +229,13 @@ class Union(Pattern):
         seen = self.members[0].column(key_pos)
         for part in self.members[1:]:
             seen = seen | part.column(key_pos)
+        return seen
+
+    def certain(self, query_pos: Any, key_pos: Any) -> Any:
+        """Bool, broadcast over both: certain by any member."""
+        seen = self.members[0].certain(query_pos, key_pos)
+        for part in self.members[1:]:
+            seen = seen | part.certain(query_pos, key_pos)
         return seen
 
     def __str__(self) -> str:
@@ -183,74 +256,14 @@ def receptive_field(patterns: Iterable[Pattern]) -> int | None:
     return total
 
 
-def parse_pattern(text: str) -> Pattern:
-    """The pattern that `text` writes, such as "sliding(512) | global(16)"; `str()` gives it back.
-
-    Raises PatternError (a ValueError) naming the column and the nearest word.
-    """
-    pattern: Pattern | None = None
-    start = 0
-    for piece in text.split("|"):
-        part = _parse_part(text, piece, start)
-        pattern = part if pattern is None else pattern | part
-        start += len(piece) + 1
-    assert pattern is not None  # noqa: S101  split() gives at least one piece
-    return pattern
-
-
-_KINDS: dict[str, type[Pattern]] = {"sliding": Sliding, "strided": Strided, "global": Global, "dense": Dense}
-_PART = re.compile(r"\s*(?P<word>\w+)\s*(?P<call>\((?P<inside>[^()]*)\))?\s*")
-_ARGUMENT = re.compile(r"\s*(?:(?P<name>[^\W\d]\w*)\s*=\s*)?(?P<number>\d+)\s*", re.ASCII)
-
-
-def _parse_part(text: str, piece: str, start: int) -> Pattern:
-    found = _PART.match(piece)
-    if found is None:
-        column = start + len(piece) - len(piece.lstrip()) + 1
-        raise PatternError(f"expected one of {', '.join(_KINDS)}", text, column)
-    column = start + found.start("word") + 1
-    kind = _KINDS.get(found["word"])
-    if kind is None:
-        raise PatternError(_unknown("pattern", found["word"], list(_KINDS)), text, column)
-    if found.end() < len(piece):
-        rest = piece[found.end() :]
-        raise PatternError(f"{rest!r} is not expected here; join patterns by '|'", text, start + found.end() + 1)
-    arguments = _parse_arguments(text, kind, found["inside"] or "", start + max(found.start("inside"), 0))
-    try:
-        return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        problem = str(error) if isinstance(error, ValueError) else f"expected {_signature(kind)}"
-        raise PatternError(problem, text, column) from None
-
-
-def _parse_arguments(text: str, kind: type[Pattern], inside: str, start: int) -> dict[str, int]:
-    names = [field.name for field in fields(kind)]
-    arguments: dict[str, int] = {}
-    for index, piece in enumerate(inside.split(",") if inside.strip() else []):
-        column = start + len(piece) - len(piece.lstrip()) + 1
-        found = _ARGUMENT.fullmatch(piece)
-        if found is None or (found["name"] is None and index >= len(names)):
-            raise PatternError(f"{piece.strip()!r} is not expected; expected {_signature(kind)}", text, column)
-        name = found["name"] or names[index]
-        if name not in names:
-            raise PatternError(_unknown("argument", name, names), text, column)
-        if name in arguments:
-            raise PatternError(f"{name} is given twice", text, column)
-        arguments[name] = int(found["number"])
-        start += len(piece) + 1
-    return arguments
-
-
-def _unknown(what: str, word: str, valid: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word.lower(), valid, n=1, cutoff=0.4)
-    advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(valid) or 'none'}"
-    return f"unknown {what} {word!r}; {advice}"
-
-
-def _signature(kind: type[Pattern]) -> str:
-    word = next(word for word, known in _KINDS.items() if known is kind)
-    names = [field.name for field in fields(kind)]
-    return f"{word}({', '.join(names)}) with whole numbers" if names else word
+# Their words, in the order in which a union writes its members.
+KINDS: dict[str, type[Pattern]] = {
+    "sliding": Sliding,
+    "strided": Strided,
+    "global": Global,
+    "dense": Dense,
+    "topk": TopK,
+}
 
 
 def _at_least_one(word: str, name: str, number: int) -> None:
@@ -260,4 +273,4 @@ def _at_least_one(word: str, name: str, number: int) -> None:
 
 def _rank(part: Pattern) -> tuple[int, tuple[int, ...]]:
     numbers = tuple(getattr(part, field.name) for field in fields(part))
-    return list(_KINDS.values()).index(type(part)), numbers
+    return list(KINDS.values()).index(type(part)), numbers

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from longwatch.kernels.pattern import Pattern
+from longwatch.kernels.pattern import Pattern, Sliding
 
 __all__ = ["FULL", "PARTIAL", "Plan", "build_plan"]
 
@@ -23,6 +23,7 @@ class Plan:
 
     Row `group * tiles + tile` owns entries `row_ptr[row]` to `row_ptr[row + 1]`, by rising key. All positions are
     packed rows. A FULL entry needs no mask: every query of the tile sees all its block_size keys. N tiles, E entries.
+    What data chooses (topk) is not listed: entries then show what is certain, and the attention adds its choice.
     """
 
     patterns: tuple[Pattern, ...]  # one per head group
@@ -70,7 +71,7 @@ class Plan:
         key = self.key_start[entries][:, None, None] + steps
         first = self.document_start[tile, None, None]
         inside = (query < self.tile_stop[tile, None, None]) & (key < self.document_stop[tile, None, None])
-        seen = pattern.visible(query - first, key - first) | (self.kind[entries] == FULL)[:, None, None]
+        seen = pattern.certain(query - first, key - first) | (self.kind[entries] == FULL)[:, None, None]
         query, key, seen = np.broadcast_arrays(query, key, seen & inside)
         mask = np.zeros((self.tokens, self.tokens), dtype=np.bool_)
         mask[query[seen], key[seen]] = True
@@ -80,8 +81,8 @@ class Plan:
 def build_plan(patterns: Pattern | Sequence[Pattern], cu_seqlens: Any, block_size: int) -> Plan:
     """The plan of packed documents for one pattern, or for one pattern per head group.
 
-    cu_seqlens: integers `[B + 1]` from 0 rising to the number of tokens (list, array or CPU tensor). ValueError says
-    which argument does not hold.
+    cu_seqlens: integers `[B + 1]` from 0 rising to the number of tokens (list, array or CPU tensor). A pattern with
+    topk asks for its block as block_size. ValueError says which argument does not hold.
     """
     bounds = _bounds(cu_seqlens)
     chosen = (patterns,) if isinstance(patterns, Pattern) else tuple(patterns)
@@ -89,6 +90,10 @@ def build_plan(patterns: Pattern | Sequence[Pattern], cu_seqlens: Any, block_siz
         raise ValueError("patterns: expected at least one, got none")
     if block_size < 1:
         raise ValueError(f"block_size: expected at least 1, got {block_size}")
+    for pattern in chosen:
+        if pattern.data_chosen is not None and pattern.data_chosen.block != block_size:
+            block = pattern.data_chosen.block
+            raise ValueError(f"block_size: expected {block}, the block of {pattern.data_chosen}, got {block_size}")
     lengths = np.diff(bounds)
     counts = -(-lengths // block_size)
     document = np.repeat(np.arange(len(lengths)), counts)
@@ -96,7 +101,7 @@ def build_plan(patterns: Pattern | Sequence[Pattern], cu_seqlens: Any, block_siz
     first = local * block_size
     last = np.minimum(first + block_size, lengths[document]) - 1
     start = bounds[:-1][document]
-    rows = [_rows(pattern, first, last, int(lengths.max(initial=0)), block_size) for pattern in chosen]
+    rows = [_rows(_certain(pattern), first, last, int(lengths.max(initial=0)), block_size) for pattern in chosen]
     sizes = np.concatenate([size for size, _, _ in rows])
     keys = np.concatenate([block * block_size + np.repeat(start, size) for size, block, _ in rows])
     return Plan(
@@ -111,6 +116,14 @@ def build_plan(patterns: Pattern | Sequence[Pattern], cu_seqlens: Any, block_siz
         key_start=keys.astype(np.int32),
         kind=np.concatenate([kind for _, _, kind in rows]),
     )
+
+
+def _certain(pattern: Pattern) -> Pattern:
+    """What lists the blocks that hold all certain keys: with topk, the query's own block is always among them."""
+    own = Sliding(1)
+    if pattern.data_chosen is None:
+        return pattern
+    return own if pattern.fixed is None else pattern.fixed | own
 
 
 def _bounds(cu_seqlens: Any) -> NDArray[np.int64]:

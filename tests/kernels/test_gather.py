@@ -34,11 +34,11 @@ def draw(tokens: int, heads: int, kv_heads: int, width: int, dtype: torch.dtype 
     return [torch.randn(shape, dtype=dtype).requires_grad_() for shape in shapes]
 
 
-def by_definition(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern) -> Tensor:
+def by_definition(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, sink: Tensor | None = None) -> Tensor:
     batch, tokens = query.shape[:2]
     bounds = torch.arange(batch + 1) * tokens
     packed = [tensor.flatten(0, 1) for tensor in (query, key, value)]
-    return reference_attention(packed[0], packed[1], packed[2], pattern, bounds).view_as(query)
+    return reference_attention(packed[0], packed[1], packed[2], pattern, bounds, sink=sink).view_as(query)
 
 
 @pytest.mark.parametrize(("text", "blocks"), list(product(TEXTS, [1, 2, 3, 7])))
@@ -49,6 +49,18 @@ def test_output_and_gradients_are_the_definitions(text: str, blocks: int) -> Non
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
     upstream = torch.randn_like(got)
     slopes = [torch.autograd.grad(output, inputs, upstream) for output in (got, expected)]
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_with_a_sink_output_and_gradients_are_the_definitions(text: str) -> None:
+    inputs, sink = draw(48, 4, 2, 16), torch.tensor([-2.0, 0, 1, 5], dtype=torch.float64, requires_grad=True)
+    pattern = parse_pattern(text)
+    got, expected = gather_attention(*inputs, pattern, 16, sink=sink), by_definition(*inputs, pattern, sink)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+    upstream = torch.randn_like(got)
+    slopes = [torch.autograd.grad(output, [*inputs, sink], upstream) for output in (got, expected)]
     for ours, theirs in zip(*slopes, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -169,6 +181,12 @@ def test_dtypes_must_agree() -> None:
     query = torch.zeros(1, 16, 2, 4)
     with pytest.raises(ValueError, match=r"value: expected one floating dtype for all, got torch\.float64"):
         gather_attention(query, query, query.double(), parse_pattern("sliding(4)"), 16)
+
+
+def test_a_sink_must_have_a_logit_per_head() -> None:
+    query = torch.zeros(1, 16, 2, 4)
+    with pytest.raises(ValueError, match=r"sink: expected floating \[2\], a logit per head"):
+        gather_attention(query, query, query, parse_pattern("sliding(4)"), 16, sink=torch.zeros(4))
 
 
 def test_head_groups_must_divide_the_key_heads() -> None:

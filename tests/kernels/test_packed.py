@@ -86,6 +86,18 @@ def test_lse_is_the_log_of_the_sum_of_exponentials() -> None:
     torch.testing.assert_close(lse[4, 0], scores.exp().sum().log())
 
 
+@pytest.mark.parametrize("text", ["sliding(9) | global(3)", "strided(12, width=3)", "dense"])
+def test_sink_and_lse_are_the_definitions(text: str) -> None:
+    inputs, bounds, pattern = draw(43), offsets([13, 0, 21, 9]), parse_pattern(text)
+    sink = torch.tensor([-2.0, 0, 1, 5], dtype=torch.float64, requires_grad=True)
+    got = packed_gather_attention(*inputs, build_plan(pattern, bounds, 8), sink=sink, return_lse=True)
+    expected = reference_attention(*inputs, pattern, bounds, sink=sink, return_lse=True)
+    upstream = [torch.randn_like(each) for each in got]
+    slopes = [torch.autograd.grad(outputs, [*inputs, sink], upstream) for outputs in (got, expected)]
+    for ours, theirs in zip([*got, *slopes[0]], [*expected, *slopes[1]], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 def test_chunks_of_tiles_do_not_change_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = draw(90)
     plan = build_plan(parse_pattern("sliding(20) | strided(16, width=3)"), [0, 50, 90], 8)
@@ -103,19 +115,3 @@ def test_head_groups_follow_their_own_pattern(implementation: str) -> None:
         heads, kv = slice(2 * group, 2 * group + 2), slice(group, group + 1)
         alone = reference_attention(query[:, heads], key[:, kv], value[:, kv], pattern, torch.tensor([0, 40]))
         torch.testing.assert_close(got[:, heads], alone)
-
-
-def test_errors_name_the_argument() -> None:
-    query, key, value = draw(12)
-    plan = build_plan(parse_pattern("sliding(4)"), [0, 12], 4)
-    with pytest.raises(ValueError, match="expected one of auto, reference, gather, got 'gathr'; did you mean 'gather'"):
-        block_sparse_attention(query, key, value, plan, implementation="gathr")
-    with pytest.raises(ValueError, match="query: expected T 12, the plan's tokens, got 11"):
-        block_sparse_attention(query[:11], key[:11], value[:11], plan)
-    with pytest.raises(ValueError, match=r"key: expected shape \[12, 2, 16\]"):
-        block_sparse_attention(query, key[:11], value, plan)
-    three = build_plan([parse_pattern("sliding(4)")] * 3, [0, 12], 4)
-    with pytest.raises(ValueError, match="key: expected heads that 3 pattern groups divide, got 2"):
-        block_sparse_attention(query, key, value, three)
-    with pytest.raises(ValueError, match="cu_seqlens: expected rising offsets from 0 to 12"):
-        reference_attention(query, key, value, parse_pattern("dense"), torch.tensor([0, 11]))

@@ -14,6 +14,7 @@ from longwatch.kernels import (
     PatternError,
     Sliding,
     Strided,
+    TopK,
     Union,
     parse_pattern,
     receptive_field,
@@ -98,6 +99,10 @@ def test_spacing_and_argument_names_do_not_matter() -> None:
         ("strided(64, stride=3)", 13, "given twice"),
         ("sliding(8) | sliding(0)", 14, "at least 1, got 0"),
         ("strided(32)", 1, "width 64 is more than stride 32"),
+        ("topk(2, blok=8)", 9, "did you mean 'block'"),
+        ("topk()", 1, "expected topk(count, block)"),
+        ("topk(2) | topk(4)", 11, "expected one topk at most, got topk(2, block=64) and topk(4, block=64)"),
+        ("dense | topk(4)", 9, "dense shows every block that topk(4, block=64) would choose"),
     ],
 )
 def test_an_error_names_the_column_and_what_would_do(text: str, column: int, words: str) -> None:
@@ -116,6 +121,8 @@ def test_an_error_names_the_column_and_what_would_do(text: str, column: int, wor
         (lambda: Strided(8, width=9), "expected width <= stride"),
         (lambda: Global(-1), "first must be"),
         (lambda: Union((Sliding(2),)), "at least two different patterns"),
+        (lambda: TopK(0), "count must be a whole number of at least 1, got 0"),
+        (lambda: TopK(4, block=0), "block must be"),
     ],
 )
 def test_arguments_are_checked(build: object, words: str) -> None:
@@ -132,6 +139,40 @@ def test_receptive_field_of_sliding_layers_adds_up() -> None:
 @pytest.mark.parametrize("far", [Dense(), Global(1), Strided(64), Sliding(4) | Global(1)])
 def test_receptive_field_is_unbounded_once_a_layer_reaches_the_start(far: Pattern) -> None:
     assert receptive_field([Sliding(4), far]) is None
+
+
+def test_topk_is_written_and_read_like_any_pattern() -> None:
+    assert str(parse_pattern("topk(8)")) == "topk(8, block=64)"
+    pattern = parse_pattern("topk(8, block=32) | sliding(9) | global(2)")
+    assert str(pattern) == "sliding(9) | global(2) | topk(8, block=32)"
+    assert parse_pattern(str(pattern)) == pattern == TopK(8, 32) | Global(2) | Sliding(9)
+    assert receptive_field([Sliding(4), pattern]) is None
+
+
+def test_a_pattern_says_what_data_chooses_and_what_is_left() -> None:
+    assert (Sliding(9) | TopK(8) | Global(2)).data_chosen == TopK(8)
+    assert (Sliding(9) | TopK(8) | Global(2)).fixed == Sliding(9) | Global(2)
+    assert (Sliding(9) | TopK(8)).fixed == Sliding(9)
+    assert (TopK(8).data_chosen, TopK(8).fixed) == (TopK(8), None)
+    assert (Sliding(9).data_chosen, Sliding(9).fixed) == (None, Sliding(9))
+
+
+@given(st.from_type(Pattern), st.integers(0, 80))
+def test_with_topk_what_is_certain_is_the_own_block_and_the_fixed_rule(pattern: Pattern, query: int) -> None:
+    keys = np.arange(100)
+    np.testing.assert_array_equal(pattern.certain(query, keys), pattern.visible(query, keys))
+    own = (keys <= query) & (keys // 7 == query // 7)
+    np.testing.assert_array_equal(TopK(3, block=7).certain(query, keys), own)
+    if Dense() not in pattern.parts:
+        both = (TopK(3, block=7) | pattern).certain(query, keys)
+        np.testing.assert_array_equal(both, own | pattern.visible(query, keys))
+
+
+@pytest.mark.parametrize("pattern", [TopK(2), TopK(2) | Sliding(4)])
+def test_no_rule_of_positions_is_given_for_what_data_chooses(pattern: Pattern) -> None:
+    for ask in (lambda: pattern.band, lambda: pattern.column(np.arange(3)), lambda: pattern.visible(1, np.arange(3))):
+        with pytest.raises(ValueError, match=r"topk\(2, block=64\): data chooses what a query sees"):
+            ask()
 
 
 def test_patterns_need_no_torch() -> None:

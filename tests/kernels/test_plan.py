@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from longwatch.kernels import FULL, Dense, Global, Pattern, Sliding, Strided, build_plan
+from longwatch.kernels import FULL, Dense, Global, Pattern, Sliding, Strided, TopK, build_plan
 
 LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=4)
 PATTERN = st.from_type(Pattern)
@@ -83,6 +83,15 @@ def test_head_groups_have_their_own_rows() -> None:
     assert plan.live_blocks == sum(build_plan(pattern, [0, 30, 41], 8).live_blocks for pattern in patterns)
 
 
+@pytest.mark.parametrize("pattern", [TopK(2, block=4), TopK(2, block=4) | Global(3), TopK(1, block=4) | Sliding(6)])
+def test_with_topk_the_entries_show_what_is_certain(pattern: Pattern) -> None:
+    plan = build_plan(pattern, [0, 13, 30], 4)
+    for start, stop in ((0, 13), (13, 30)):
+        position = np.arange(stop - start)
+        expected = pattern.certain(position[:, None], position[None, :])
+        np.testing.assert_array_equal(plan.to_dense()[start:stop, start:stop], expected)
+
+
 def test_lists_arrays_and_tensors_of_lengths_give_the_same_plan() -> None:
     bounds = [0, 7, 7, 30]
     plans = [build_plan(Sliding(9), form, 4) for form in (bounds, np.array(bounds), torch.tensor(bounds))]
@@ -102,6 +111,7 @@ def test_lists_arrays_and_tensors_of_lengths_give_the_same_plan() -> None:
         ((Sliding(4), [0, 1 << 31], 8), "below 2"),
         ((Sliding(4), [0, 5], 0), "block_size: expected at least 1, got 0"),
         (([], [0, 5], 8), "patterns: expected at least one"),
+        ((TopK(2, block=4), [0, 5], 8), r"block_size: expected 4, the block of topk\(2, block=4\), got 8"),
     ],
 )
 def test_an_error_names_the_argument(arguments: tuple[Pattern, list[int], int], words: str) -> None:

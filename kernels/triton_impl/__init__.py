@@ -1,0 +1,1 @@
+"""Attention kernels in Triton; only this folder imports triton."""

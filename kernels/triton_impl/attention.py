@@ -1,0 +1,91 @@
+"""The Triton implementation as the public entry calls it: any strides, any scale, any plan."""
+
+import os
+
+import torch
+from torch import Tensor
+
+from longwatch.kernels.plan import Plan
+from longwatch.kernels.triton_impl.device_plan import DevicePlan
+from longwatch.kernels.triton_impl.op import block_sparse_attention
+from longwatch.kernels.triton_impl.plans import twin
+from longwatch.kernels.triton_impl.quantised_op import quantised_attention
+from longwatch.kernels.triton_impl.topk import TopKPlan, select
+
+__all__ = ["triton_attention"]
+
+WIDTHS = (32, 64, 128)
+
+
+def triton_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    plan: Plan | DevicePlan | TopKPlan,
+    scale: float,
+    sink: Tensor | None,
+    deterministic: bool,
+    short: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Output `[T, H, D]` and log-sum-exp float32 `[T, H]`; ValueError names what the kernels cannot take.
+
+    short: int8 products of queries and keys, without gradients.
+    """
+    _check(query)
+    if short:
+        _check_no_gradient(query=query, key=key, value=value, sink=sink)
+    if isinstance(plan, Plan):
+        plan = twin(plan, query.device)
+    _check_device(query, plan.base if isinstance(plan, TopKPlan) else plan)
+    if not query.shape[0]:
+        return query.clone(), query.new_zeros(query.shape[:2], dtype=torch.float32)
+    gate, entries = None, None
+    if isinstance(plan, TopKPlan):
+        plan, gate, entries = select(query, key, plan, scale)
+    # The kernels want a scale above 0.
+    sign = (scale > 0) - (scale < 0)
+    query = query if sign > 0 else query * sign
+    tensors, numbers = plan.flatten()
+    logit = None if sink is None else sink.float().contiguous()
+    rows, keys, values = (_rows(tensor) for tensor in (query, key, value))
+    if short:
+        out, lse = quantised_attention(rows, keys, values, logit, tensors, numbers, abs(scale) or 1.0)
+        return out, lse.T
+    out, lse = block_sparse_attention(
+        rows, keys, values, logit, gate, entries, tensors, numbers, abs(scale) or 1.0, deterministic
+    )
+    return out, lse.T
+
+
+def _check(query: Tensor) -> None:
+    if query.shape[2] not in WIDTHS:
+        raise ValueError(
+            f"query: expected D one of {', '.join(map(str, WIDTHS))} for the Triton kernels, got {query.shape[2]}; "
+            "use implementation='gather'"
+        )
+    if not query.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"query: expected on a CUDA device for the Triton kernels, got {query.device}; move it there")
+    if query.dtype not in (torch.float16, torch.bfloat16) and (query.is_cuda or query.dtype != torch.float32):
+        raise ValueError(
+            f"query: expected float16 or bfloat16 for the Triton kernels, got {query.dtype}; "
+            "use implementation='gather'"
+        )
+
+
+def _check_no_gradient(**tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if torch.is_grad_enabled() and tensor is not None and tensor.requires_grad:
+            raise ValueError(
+                f"{name}: expected no gradient to be asked for with implementation 'int8', got requires_grad=True; "
+                "call it under torch.no_grad() or use implementation='triton'"
+            )
+
+
+def _check_device(query: Tensor, plan: DevicePlan) -> None:
+    if plan.tiles.device != query.device:
+        raise ValueError(f"plan: expected on {query.device} like query, got {plan.tiles.device}; build it for that")
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """The tensor with its last axis contiguous, as the kernels read it."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

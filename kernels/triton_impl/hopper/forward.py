@@ -1,0 +1,207 @@
+"""The forward pass: one warp copies blocks in, two warpgroups of 64 query rows each compute.
+
+The same blocks in the same order by the same instructions as the portable kernel: outputs are bitwise the same.
+"""
+
+import torch
+from torch import Tensor
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma, warpgroup_mma_wait
+
+from longwatch.kernels.triton_impl.device_plan import DevicePlan
+from longwatch.kernels.triton_impl.hopper.launch import LOG2_E, HopperLaunch, describe, multiprocessors
+from longwatch.kernels.triton_impl.hopper.ring import (
+    ends_of,
+    mask_scores,
+    open_barriers,
+    skip,
+    span,
+    tile_of,
+    trim,
+    turn_of,
+    zeroed,
+)
+
+__all__ = ["hopper_forward", "launch_of"]
+
+
+@gluon.jit
+def _copy(
+    query, key, value, q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+    tiles, rows, entries, tile_count, works, programs,
+    HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
+    STAGES: gl.constexpr,
+):  # fmt: skip
+    step = 0
+    for lap in range(0, (works + programs - 1) // programs):
+        work = turn_of(lap, programs)
+        if work < works:
+            head, first, _, document, _, begin, end = tile_of(
+                work, works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
+            )
+            slot = lap & 1
+            mbarrier.wait(q_empty.index(slot), (lap >> 1 & 1) ^ 1)
+            mbarrier.expect(q_full.index(slot), 2 * 64 * D * 2)
+            for half in gl.static_range(2):
+                at_row = [first + 64 * half, head * D]
+                tma.async_copy_global_to_shared(query, at_row, q_full.index(slot), q_smem.index(slot * 2 + half))
+            lane = head // GROUP * D
+            for at in range(begin, end):
+                start = document + (gl.load(entries + at) >> 4) * 64
+                stage = step % STAGES
+                mbarrier.wait(empty.index(stage), (step // STAGES & 1) ^ 1)
+                mbarrier.expect(full.index(stage), 2 * 64 * D * 2)
+                tma.async_copy_global_to_shared(key, [start, lane], full.index(stage), k_smem.index(stage))
+                tma.async_copy_global_to_shared(value, [start, lane], full.index(stage), v_smem.index(stage))
+                step += 1
+
+
+@gluon.jit
+def _attend(
+    q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+    sink, out, lse, tiles, rows, entries, columns, bands,
+    scale_log2, tokens, tile_count, column_length, works, programs,
+    HALF: gl.constexpr, HEADS: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
+    STAGES: gl.constexpr, HAS_SINK: gl.constexpr, HAS_COLUMNS: gl.constexpr,
+):  # fmt: skip
+    scores_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 64, 16])
+    out_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, D, 16])
+    weights_layout: gl.constexpr = gl.DotOperandLayout(0, out_layout, 2)
+    row_layout: gl.constexpr = gl.SliceLayout(1, scores_layout)
+    out_row: gl.constexpr = gl.SliceLayout(1, out_layout)
+    dtype: gl.constexpr = v_smem.dtype
+    step = 0
+    for lap in range(0, (works + programs - 1) // programs):
+        work = turn_of(lap, programs)
+        if work < works:
+            head, first, stop, document, document_stop, begin, end = tile_of(
+                work, works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
+            )
+            first_entry, last_entry = ends_of(begin, end, entries)
+            band = gl.load(bands + head // PATTERN_HEADS)
+            column = columns + head // PATTERN_HEADS * column_length
+            first += HALF * 64
+            lead, trail = trim(first_entry, last_entry, end - begin, HALF)
+            slot = lap & 1
+            mbarrier.wait(q_full.index(slot), lap >> 1 & 1)
+            q = q_smem.index(slot * 2 + HALF)
+            if HAS_SINK:
+                row_max = gl.full([64], 0.0, gl.float32, row_layout) + gl.load(sink + head) * 1.4426950408889634
+                row_sum = gl.full([64], 1.0, gl.float32, row_layout)
+            else:
+                row_max = gl.full([64], float("-inf"), gl.float32, row_layout)
+                row_sum = gl.full([64], 0.0, gl.float32, row_layout)
+            row = first - document + gl.arange(0, 64, layout=row_layout)
+            acc = gl.zeros([64, D], gl.float32, out_layout)
+            step = skip(step, lead, full, empty, STAGES)
+            for at in range(begin + lead, end - trail):
+                entry = gl.load(entries + at)
+                start = (entry >> 4) * 64
+                kind = entry >> 2 * HALF & 3
+                stage = step % STAGES
+                mbarrier.wait(full.index(stage), step // STAGES & 1)
+                zero = gl.zeros([64, 64], gl.float32, scores_layout)
+                scores = warpgroup_mma(q, k_smem.index(stage).permute([1, 0]), zero, use_acc=False, is_async=True)
+                scores = warpgroup_mma_wait(0, deps=[scores])
+                if kind != 1:
+                    held_to = span(kind, band)
+                    scores = mask_scores(
+                        scores, row, start, first - document, held_to, column, HAS_COLUMNS, scores_layout
+                    )
+                new_max = gl.maximum(row_max, gl.max(scores, 1) * scale_log2)
+                shift = gl.where(new_max == float("-inf"), 0.0, new_max)
+                weights = gl.exp2(gl.fma(scores, scale_log2, -shift[:, None]))
+                rescale = gl.exp2(row_max - shift)
+                row_sum = row_sum * rescale + gl.sum(weights, 1)
+                row_max = new_max
+                weights = gl.convert_layout(weights.to(dtype), weights_layout)
+                acc = acc * gl.convert_layout(rescale, out_row)[:, None]
+                block = zeroed(v_smem, stage, STAGES + HALF, document_stop - document - start)
+                acc = warpgroup_mma(weights, v_smem.index(block), acc, is_async=True)
+                acc = warpgroup_mma_wait(0, deps=[acc])
+                mbarrier.arrive(empty.index(stage), count=1)
+                step += 1
+            mbarrier.arrive(q_empty.index(slot), count=1)
+            step = skip(step, trail, full, empty, STAGES)
+
+            query_at = first + gl.arange(0, 64, layout=row_layout)
+            natural = gl.where(row_sum > 0, (row_max + gl.log2(row_sum)) * 0.6931471805599453, float("-inf"))
+            gl.store(lse + head * tokens + query_at, natural, mask=query_at < stop)
+            acc = acc * gl.convert_layout(1.0 / gl.where(row_sum > 0, row_sum, 1.0), out_row)[:, None]
+            at_row = first + gl.arange(0, 64, layout=out_row)
+            lane = gl.arange(0, D, layout=gl.SliceLayout(0, out_layout))
+            place = out + (at_row.to(gl.int64)[:, None] * HEADS + head) * D + lane[None, :]
+            gl.store(place, acc.to(dtype), mask=(at_row < stop)[:, None])
+
+
+@gluon.jit
+def _forward(
+    query, key, value, sink, out, lse, tiles, rows, entries, columns, bands,
+    scale_log2, tokens, tile_count, column_length, works, programs,
+    HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
+    STAGES: gl.constexpr, HAS_SINK: gl.constexpr, HAS_COLUMNS: gl.constexpr,
+    WORKER_REGS: gl.constexpr,
+):  # fmt: skip
+    dtype: gl.constexpr = query.dtype
+    q_smem = gl.allocate_shared_memory(dtype, [4, 64, D], query.layout)
+    k_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], key.layout)
+    # Two blocks more, one a warpgroup, for values with zeros behind the document's end.
+    v_smem = gl.allocate_shared_memory(dtype, [STAGES + 2, 64, D], value.layout)
+    q_full, q_empty, full, empty = open_barriers(STAGES)
+    gl.warp_specialize(
+        [
+            (_attend, (
+                q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+                sink, out, lse, tiles, rows, entries, columns, bands,
+                scale_log2, tokens, tile_count, column_length, works, programs,
+                0, HEADS, PATTERN_HEADS, D, STAGES, HAS_SINK, HAS_COLUMNS,
+            )),
+            (_attend, (
+                q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+                sink, out, lse, tiles, rows, entries, columns, bands,
+                scale_log2, tokens, tile_count, column_length, works, programs,
+                1, HEADS, PATTERN_HEADS, D, STAGES, HAS_SINK, HAS_COLUMNS,
+            )),
+            (_copy, (
+                query, key, value, q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+                tiles, rows, entries, tile_count, works, programs,
+                HEADS, GROUP, PATTERN_HEADS, D, STAGES,
+            )),
+        ],
+        [4, 1],
+        [WORKER_REGS, 24],
+    )  # fmt: skip
+
+
+def launch_of(width: int) -> HopperLaunch:
+    """The launch for a head width; timings in ops/EXPERIMENTS.md."""
+    if width <= 64:
+        return HopperLaunch(stages=4, registers=80, worker_registers=104, programs=2)
+    return HopperLaunch(stages=3, registers=168, worker_registers=240, programs=1)
+
+
+def hopper_forward(
+    query: Tensor, key: Tensor, value: Tensor, plan: DevicePlan, scale: float, sink: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attention output `[T, H, D]` and log-sum-exp `[H, T]`, float32; arguments as of `attention_forward`.
+
+    query, key and value are fp16 or bf16 with heads and D contiguous, D 32, 64 or 128, T at least 1.
+    """
+    tokens, heads, width = query.shape
+    kv_heads, groups, columns = key.shape[1], len(plan.bands), plan.columns
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
+    launch = launch_of(width)
+    works = plan.tiles.shape[0] * heads
+    programs = min(multiprocessors(query.device) * launch.programs, works)
+    _forward[(programs,)](
+        describe(query, 64), describe(key, 64), describe(value, 64),
+        lse if sink is None else sink, out, lse, plan.tiles, plan.query_rows, plan.query_entries,
+        plan.tiles if columns is None else columns, plan.band_table,
+        scale * LOG2_E, tokens, plan.tiles.shape[0], 0 if columns is None else columns.shape[1], works, programs,
+        HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
+        STAGES=launch.stages, HAS_SINK=sink is not None, HAS_COLUMNS=columns is not None,
+        WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
+    )  # fmt: skip
+    return out, lse

@@ -1,0 +1,55 @@
+"""What the Hopper kernels need of the host: tensor descriptors, the number of multiprocessors, and whether they fit."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import torch
+from torch import Tensor
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+
+__all__ = ["LOG2_E", "HopperLaunch", "describe", "multiprocessors", "runs_here"]
+
+LOG2_E: Final = 1.4426950408889634
+_DTYPES: Final = {torch.bfloat16: gl.bfloat16, torch.float16: gl.float16}
+
+
+@dataclass(frozen=True)
+class HopperLaunch:
+    """How a kernel is launched: blocks in flight, registers a thread before and after they are dealt out, occupancy."""
+
+    stages: int
+    registers: int
+    worker_registers: int
+    programs: int  # a multiprocessor
+
+
+def describe(tensor: Tensor, rows: int) -> TensorDescriptor:
+    """Descriptor of blocks `[rows, D]` of a packed tensor `[T, H, D]`, whose heads lie side by side."""
+    tokens, heads, width = tensor.shape
+    layout = gl.NVMMASharedLayout.get_default_for([rows, width], _DTYPES[tensor.dtype])
+    return TensorDescriptor(tensor, [tokens, heads * width], [tensor.stride(0), 1], [rows, width], layout)
+
+
+@lru_cache
+def multiprocessors(device: torch.device) -> int:
+    """Of a CUDA device."""
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+@lru_cache
+def _is_hopper(device: torch.device) -> bool:
+    return bool(torch.cuda.get_device_capability(device) == (9, 0))
+
+
+def runs_here(*tensors: Tensor) -> bool:
+    """Whether packed tensors `[T, H, D]` fit the Hopper kernels: device, dtype, D, alignment, heads side by side."""
+    first = tensors[0]
+    if first.device.type != "cuda" or first.dtype not in _DTYPES or first.shape[2] not in (32, 64, 128):
+        return False
+    fits = all(
+        t.stride(2) == 1 and t.stride(1) == t.shape[2] and t.stride(0) % 8 == 0 and t.data_ptr() % 16 == 0
+        for t in tensors
+    )
+    return fits and first.shape[0] > 0 and _is_hopper(first.device)

@@ -1,0 +1,135 @@
+"""What the Hopper kernels share: whose turn it is, tiles, the ring of 64-row blocks in shared memory, edge masks."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier
+
+__all__ = [
+    "ends_of",
+    "keep_columns",
+    "mask_scores",
+    "open_barriers",
+    "skip",
+    "span",
+    "tile_of",
+    "trim",
+    "turn_of",
+    "zeroed",
+]
+
+
+@gluon.jit
+def turn_of(lap, programs):
+    """The work of a lap; every second lap runs backwards, which shares out the long tiles, the first ones."""
+    program = gl.program_id(0)
+    return lap * programs + (programs - 1 - program if lap & 1 else program)
+
+
+@gluon.jit
+def tile_of(work, works, tiles, rows, tile_count, HEADS: gl.constexpr, PATTERN_HEADS: gl.constexpr):
+    """Head, first row, stop row, document start and stop, and the entries of a work; all zero where there is none."""
+    there = work < works
+    head = work % HEADS
+    tile = tiles + work // HEADS * 4
+    first = gl.load(tile, mask=there, other=0)
+    stop = gl.load(tile + 1, mask=there, other=0)
+    document = gl.load(tile + 2, mask=there, other=0)
+    document_stop = gl.load(tile + 3, mask=there, other=0)
+    row = rows + (head // PATTERN_HEADS * tile_count + work // HEADS) * 2
+    begin = gl.load(row, mask=there, other=0)
+    end = gl.load(row + 1, mask=there, other=0)
+    return head, first, stop, document, document_stop, begin, end
+
+
+@gluon.jit
+def ends_of(begin, end, entries):
+    """The first and the last entry of a list, 0 of an empty one."""
+    there = begin < end
+    return gl.load(entries + begin, mask=there, other=0), gl.load(entries + end - 1, mask=there, other=0)
+
+
+@gluon.jit
+def trim(first_entry, last_entry, count, HALF: gl.constexpr):
+    """How many blocks at the start and at the end of a list of `count` only the other half sees."""
+    lead = 0
+    trail = 0
+    if (first_entry >> 2 * HALF & 3) == 0:
+        lead = gl.minimum(1, count)
+    if (last_entry >> 2 * HALF & 3) == 0:
+        trail = gl.minimum(1, count - lead)
+    return lead, trail
+
+
+@gluon.jit
+def skip(step, count, full, empty, STAGES: gl.constexpr):
+    """Hands blocks back unread."""
+    for _ in range(0, count):
+        mbarrier.wait(full.index(step % STAGES), step // STAGES & 1)
+        mbarrier.arrive(empty.index(step % STAGES), count=1)
+        step += 1
+    return step
+
+
+@gluon.jit
+def zeroed(smem, stage, spare, inside):
+    """Index of the block; where it reaches past its document, of a copy with zeros there: 0 * NaN is NaN."""
+    slot = stage
+    if inside < 64:
+        layout: gl.constexpr = gl.BlockedLayout([1, 8], [8, 4], [4, 1], [1, 0])
+        block = smem.index(stage).load(layout)
+        place = gl.arange(0, 64, layout=gl.SliceLayout(1, layout))
+        smem.index(spare).store(gl.where((place < inside)[:, None], block, gl.zeros_like(block)))
+        fence_async_shared()
+        slot = spare
+    return slot
+
+
+@gluon.jit
+def span(kind, band):
+    """The band that an entry of this kind is held to; a block that data chose is only causal."""
+    return gl.where((kind & 1) != 0, 1 << 30, band)
+
+
+@gluon.jit
+def keep_columns(values, low, high, needs_low, needs_high, other, layout: gl.constexpr):
+    """values [M, 64] where low < column <= high, by row [M]; one compare with a constant an element and edge."""
+    place = gl.arange(0, 64, layout=gl.SliceLayout(0, layout))[None, :]
+    if needs_high:
+        values = gl.where(place <= high[:, None], values, other)
+    if needs_low:
+        values = gl.where(place > low[:, None], values, other)
+    return values
+
+
+@gluon.jit
+def mask_scores(
+    scores, row, start, first, band, column, HAS_COLUMNS: gl.constexpr, layout: gl.constexpr
+):  # fmt: skip
+    """Scores, -inf where a row does not see a key; row [64] is the query's place, first that of row 0."""
+    high = row - start
+    if HAS_COLUMNS:
+        place = gl.arange(0, 64, layout=gl.SliceLayout(0, layout))
+        near = (place[None, :] > (high - band)[:, None]) | (gl.load(column + start + place) != 0)[None, :]
+        scores = gl.where((place[None, :] <= high[:, None]) & near, scores, float("-inf"))
+    else:
+        needs_low = start < first + 64 - band
+        needs_high = start + 63 > first
+        scores = keep_columns(scores, high - band, high, needs_low, needs_high, float("-inf"), layout)
+    return scores
+
+
+@gluon.jit
+def open_barriers(STAGES: gl.constexpr, WRITERS: gl.constexpr = 1):
+    """Full and empty barriers of two tile slots, then of the stages, filled by WRITERS; both halves hand each back."""
+    tile_full = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    tile_empty = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    for slot in gl.static_range(2):
+        mbarrier.init(tile_full.index(slot), count=1)
+        mbarrier.init(tile_empty.index(slot), count=2)
+    for stage in gl.static_range(STAGES):
+        mbarrier.init(full.index(stage), count=WRITERS)
+        mbarrier.init(empty.index(stage), count=2)
+    fence_async_shared()
+    return tile_full, tile_empty, full, empty
