@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 DEMO_VENV := .cache/demo-venv
 BIN := $(VENV)/bin
+PYTHON ?= $(BIN)/python
 ROOMS := kernels model pipeline
 export OMP_NUM_THREADS ?= 2
 
@@ -52,11 +53,24 @@ bench-memory: install ## peak memory of a 65,536-event window on one CPU thread
 bench-parsing: install ## lines a second from bytes to template; needs the public data (LONGWATCH_DATA)
 	PYTHONPATH=tests POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/parsing.py
 
+bench-attention: ## attention on a CUDA GPU beside FlexAttention and SDPA; CASES=forward,dense picks; PYTHON has torch and longwatch
+	$(PYTHON) ops/benchmarks/attention $(if $(CASES),--cases $(CASES)) --out ops/benchmarks/results/attention.jsonl
+
+check-gpu: ## our forward and gradients on a CUDA GPU against float64, no further off than SDPA; and what holds bit by bit
+	$(PYTHON) ops/gpu_checks/numerics.py
+	$(PYTHON) ops/gpu_checks/numerics.py --portable
+
+sanitize-gpu: ## each kernel once under compute-sanitizer, memcheck and then racecheck
+	for tool in memcheck racecheck; do for kernels in "" --portable; do PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	  compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) ops/gpu_checks/sanitize.py $$kernels || exit 1; \
+	  done; done
+
 lock: install ## write the lock files again from pyproject.toml
 	ops/lock.sh
 
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars broker demo-bundle test-slow bench-hdfs bench-memory bench-parsing lock clean
+.PHONY: help demo test check types install jars broker demo-bundle test-slow bench-hdfs bench-memory bench-parsing bench-attention \
+  check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help

@@ -1,0 +1,1 @@
+"""The attention benchmark's rooms; `python ops/benchmarks/attention` runs it."""

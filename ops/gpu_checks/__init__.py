@@ -1,0 +1,1 @@
+"""Checks of the GPU kernels that need no test runner: numerics.py and sanitize.py."""
