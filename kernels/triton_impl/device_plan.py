@@ -215,11 +215,12 @@ def _fill(
     )
     if tiles:
         with torch.cuda.device_of(offsets):
-            _launch(plan, tables, longest, room.work + 1, limit // HALF)
+            split = max(table.split(key_block) for table in pattern_tables(patterns, limit))
+            _launch(plan, tables, longest, room.work + 1, limit // HALF, split)
     return plan
 
 
-def _launch(plan: DevicePlan, tables: Tensor, longest: int, bins: int, cells: int) -> None:
+def _launch(plan: DevicePlan, tables: Tensor, longest: int, bins: int, cells: int, split: int) -> None:
     groups, tiles = plan.query_rows.shape[:2]
     documents, sides = plan.documents, 2 if plan.key_parts.numel() else 1
     before, rows, counts, begins, place = _scratch(
@@ -231,7 +232,9 @@ def _launch(plan: DevicePlan, tables: Tensor, longest: int, bins: int, cells: in
         plan.cu_seqlens, before, tables, rows, counts, *sizes, groups, cells, documents.bit_length(),
         KEY_BLOCK=plan.key_block, BACKWARD=sides == 2, CHUNK=128,
     )  # fmt: skip
-    order_tiles[(bins + sides * groups,)](counts, begins, place, tiles, groups, bins, CHUNK=1024)
+    order_tiles[(bins + sides * groups,)](
+        plan.band_table, counts, begins, place, tiles, groups, bins, KEY_BLOCK=plan.key_block, CHUNK=1024
+    )
     # A program is one warp: most tiles have few entries.
     fill_lists[(sides * tiles, groups)](
         before, tables, rows, counts, begins, place,
@@ -239,10 +242,11 @@ def _launch(plan: DevicePlan, tables: Tensor, longest: int, bins: int, cells: in
         documents, tiles, groups, cells, KEY_BLOCK=plan.key_block, CHUNK=64, num_warps=1,
     )  # fmt: skip
     if sides == 2:
-        items, lengths = plan.key_items.shape[1], min(SPLIT, triton.cdiv(longest, plan.key_block)) + 1
+        lengths = min(split, triton.cdiv(longest, plan.key_block)) + 1
         cut_items[(lengths, groups)](
-            before, counts, begins, place, plan.key_items, documents, tiles, groups, items, CHUNK=1024
-        )
+            before, plan.band_table, counts, begins, place, plan.key_items, documents, tiles, groups,
+            plan.key_items.shape[1], KEY_BLOCK=plan.key_block, CHUNK=1024,
+        )  # fmt: skip
 
 
 def _scratch(like: Tensor, *sizes: int) -> tuple[Tensor, ...]:

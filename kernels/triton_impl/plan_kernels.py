@@ -85,7 +85,9 @@ def lay_tiles(
 
 
 @triton.jit(do_not_specialize=["tiles", "groups", "bins"])
-def order_tiles(counts, begins, place, tiles, groups, bins, CHUNK: tl.constexpr):
+def order_tiles(
+    bands, counts, begins, place, tiles, groups, bins, KEY_BLOCK: tl.constexpr, CHUNK: tl.constexpr
+):  # fmt: skip
     """A program per amount of work: where its tiles stand, most work first, then by row. The rest: running sums."""
     program = tl.program_id(0)
     if program < bins:
@@ -101,7 +103,7 @@ def order_tiles(counts, begins, place, tiles, groups, bins, CHUNK: tl.constexpr)
             tl.store(place + row, total + tl.cumsum(mine.to(tl.int32)) - 1, mask=mine)
             total += tl.sum(mine.to(tl.int32))
     else:
-        _running_sums(counts, begins, program - bins, tiles, groups, CHUNK)
+        _running_sums(bands, counts, begins, program - bins, tiles, groups, KEY_BLOCK, CHUNK)
 
 
 @triton.jit(do_not_specialize=["documents", "tiles", "groups", "cells"])
@@ -143,16 +145,21 @@ def fill_lists(
         own = (groups + group) * tiles + row
         begin, count = tl.load(begins + own), tl.load(counts + own)
         slot = tl.load(begins + (2 * groups + group) * tiles + row)
-        tl.store(key_parts + at * 2, tl.where(count > _SPLIT, slot, 0))
-        tl.store(key_parts + at * 2 + 1, _slots(count))
+        split = _split(tl.load(table), KEY_BLOCK)
+        tl.store(key_parts + at * 2, tl.where(count > split, slot, 0))
+        tl.store(key_parts + at * 2 + 1, _slots(count, split))
         fill_key(table, cells, rows + row * 4, key_entries + begin, count, KEY_BLOCK, CHUNK)
 
 
 @triton.jit(do_not_specialize=["documents", "tiles", "groups", "items"])
-def cut_items(offsets, counts, begins, place, key_items, documents, tiles, groups, items, CHUNK: tl.constexpr):
+def cut_items(
+    offsets, bands, counts, begins, place, key_items, documents, tiles, groups, items,
+    KEY_BLOCK: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
     """A program per length of item and group: where its items stand, longest first, then by row."""
     length, group = tl.program_id(0), tl.program_id(1)
     used = tl.load(offsets + documents)
+    split = _split(tl.load(bands + group), KEY_BLOCK)
     counts += (groups + group) * tiles
     slots = begins + (2 * groups + group) * tiles
     begins += (groups + group) * tiles
@@ -161,27 +168,28 @@ def cut_items(offsets, counts, begins, place, key_items, documents, tiles, group
     for start in range(0, used, CHUNK):
         row = start + tl.arange(0, CHUNK)
         count = tl.load(counts + row, mask=row < used, other=0)
-        longer += tl.where(length < _SPLIT, count // _SPLIT + (count % _SPLIT > length).to(tl.int32), 0)
+        longer += tl.where(length < split, count // split + (count % split > length).to(tl.int32), 0)
     at = tl.sum(longer)
+    # Programs of lengths that this group does not have find nothing.
     for start in range(0, used, CHUNK):
         row = start + tl.arange(0, CHUNK)
         mask = row < used
         count = tl.load(counts + row, mask=mask, other=0)
-        whole = count // _SPLIT
-        rest = mask & (count % _SPLIT == length) & ((length > 0) | (count == 0))
-        number = tl.where(length == _SPLIT, whole, rest.to(tl.int32))
+        whole = count // split
+        rest = mask & (count % split == length) & ((length > 0) | (count == 0))
+        number = tl.where(length == split, whole, rest.to(tl.int32))
         index = at + tl.cumsum(number) - number
         begin = tl.load(begins + row, mask=mask, other=0)
         slot = tl.load(slots + row, mask=mask, other=0)
         tile = tl.load(place + row, mask=mask, other=0)
         for step in range(tl.max(number)):
-            part = tl.where(length == _SPLIT, step, whole)
+            part = tl.where(length == split, step, whole)
             to = out + (index + step) * 4
             here = step < number
             tl.store(to, tile, mask=here)
-            tl.store(to + 1, begin + part * _SPLIT, mask=here)
-            tl.store(to + 2, begin + part * _SPLIT + length, mask=here)
-            tl.store(to + 3, tl.where(count > _SPLIT, slot + part, -1), mask=here)
+            tl.store(to + 1, begin + part * split, mask=here)
+            tl.store(to + 2, begin + part * split + length, mask=here)
+            tl.store(to + 3, tl.where(count > split, slot + part, -1), mask=here)
         at += tl.sum(number)
     if length == 0:
         # Shorter than all others, so what room is left after them stays unused.
@@ -200,12 +208,20 @@ def _document(bounds, index, inside, tokens, longest):
 
 
 @triton.jit
-def _slots(count):
-    return tl.where(count > _SPLIT, (count + _SPLIT - 1) // _SPLIT, 0)
+def _split(band, KEY_BLOCK: tl.constexpr):
+    # As PatternTables.split.
+    return tl.maximum(_SPLIT, 4 * ((126 + band) // KEY_BLOCK + 1))
 
 
 @triton.jit
-def _running_sums(counts, begins, line, tiles, groups, CHUNK: tl.constexpr):
+def _slots(count, split):
+    return tl.where(count > split, (count + split - 1) // split, 0)
+
+
+@triton.jit
+def _running_sums(
+    bands, counts, begins, line, tiles, groups, KEY_BLOCK: tl.constexpr, CHUNK: tl.constexpr
+):  # fmt: skip
     # Lines 0 to G - 1 are query entries, G to 2G - 1 key entries; each side's groups follow each other in one list.
     side = tl.where(line < groups, 0, groups)
     total = tl.zeros((CHUNK,), tl.int32)
@@ -221,6 +237,6 @@ def _running_sums(counts, begins, line, tiles, groups, CHUNK: tl.constexpr):
         tl.store(begins + line * tiles + row, begin + tl.cumsum(count) - count, mask=inside)
         begin += tl.sum(count)
         if side > 0:
-            slots = _slots(count)
+            slots = _slots(count, _split(tl.load(bands + line - groups), KEY_BLOCK))
             tl.store(begins + (groups + line) * tiles + row, slot + tl.cumsum(slots) - slots, mask=inside)
             slot += tl.sum(slots)

@@ -23,7 +23,7 @@ __all__ = [
 
 TILE: Final = 128  # rows of a stationary tile, queries or keys
 HALF: Final = 64  # an entry has one kind per half of its tile
-SPLIT: Final = 64  # entries of a key item at most
+SPLIT: Final = 64  # entries of a key item at most, or four times what the band gives every tile
 UNBOUNDED: Final = 1 << 30  # the band of a group that sees every earlier key
 NEVER: Final = 1 << 30  # no such position in the cell
 
@@ -79,6 +79,10 @@ class PatternTables:
         reach = np.minimum((last + self.band - 1) // key_block + 1, end) if self.band else start
         return np.asarray(np.where(column <= last, end, reach) - start)
 
+    def split(self, key_block: int) -> int:
+        """Entries from which a key tile is cut: where all tiles are as heavy, nothing is gained by it."""
+        return max(SPLIT, 4 * ((TILE - 2 + self.band) // key_block + 1))
+
     def rows(self, key_block: int) -> NDArray[np.int32]:
         """What the kernels read: band, first columns and first gaps by cell, then ranks and column blocks."""
         rank = self.rank(key_block)
@@ -102,7 +106,8 @@ def exact_capacity(tables: tuple[PatternTables, ...], lengths: Ints, key_block: 
     last = np.minimum(first + TILE, length) - 1
     query = sum(table.live(first, last, key_block) for table in tables)
     keys = [table.seen_by(first, last, length, key_block) for table in tables]
-    slots = [np.where(key > SPLIT, -(-key // SPLIT), 0) for key in keys]
+    splits = [table.split(key_block) for table in tables]
+    slots = [np.where(key > split, -(-key // split), 0) for key, split in zip(keys, splits, strict=True)]
     return Capacity(
         tiles=len(first),
         query_entries=int(np.sum(query)),
@@ -144,15 +149,14 @@ def _worst(added: Ints, tiles: int) -> int:
 
 
 def _parts(table: PatternTables, tokens: int, longest: int, key_block: int, tiles: int) -> int:
-    if -(-longest // key_block) <= SPLIT:
+    split = table.split(key_block)
+    if -(-longest // key_block) <= split:
         return 0
-    # Only documents of more than SPLIT blocks have heavy tiles: those with a column, or all where the band is long.
+    # Only tiles with a column, in documents of more than split blocks, are heavier than the band makes them.
     heavy = int(np.count_nonzero(table.first_columns(TILE)[: -(-longest // TILE)] < NEVER))
-    if (TILE - 2 + table.band) // key_block + 1 > SPLIT:
-        heavy = -(-longest // TILE)
-    documents = tokens // (SPLIT * key_block)
-    in_columns = heavy * (-(-tokens // key_block) + SPLIT * documents) // SPLIT
-    in_all = (_worst(_added_keys(table, longest, key_block), tiles) + (SPLIT - 1) * tiles) // SPLIT
+    documents = tokens // (split * key_block)
+    in_columns = heavy * (-(-tokens // key_block) + split * documents) // split
+    in_all = (_worst(_added_keys(table, longest, key_block), tiles) + (split - 1) * tiles) // split
     return min(in_columns, in_all)
 
 

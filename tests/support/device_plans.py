@@ -27,7 +27,8 @@ def slow_device_plan(patterns: Pattern | list[Pattern], bounds: list[int], key_b
                 key[group].append(entries(seen.T, first, key_block))
     work = [-sum(len(lists[tile]) for lists in query) for tile in range(len(rows))]
     order = np.argsort(work, kind="stable").tolist()
-    items, parts, slots = split(key, order)
+    cuts = [max(SPLIT, 4 * ((TILE - 2 + band) // key_block + 1)) for band in bands]
+    items, parts, slots = split(key, order, cuts)
     return DevicePlan(
         tokens=bounds[-1],
         documents=len(bounds) - 1,
@@ -68,24 +69,26 @@ def kind(seen: Mask, row: int, start: int, block_size: int) -> int:
     return FULL if window.all() and window.shape[1] == block_size else EDGE
 
 
-def split(key: list[list[Entries]], order: list[int]) -> tuple[torch.Tensor, torch.Tensor, int]:
+def split(
+    key: list[list[Entries]], order: list[int], most_entries: list[int]
+) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Items, the parts of each tile by row, and the most slots of a group."""
     position = np.argsort(order).tolist()
     items, parts = [], []
-    for lists, group_spans in zip(key, spans(key).tolist(), strict=True):
+    for lists, group_spans, most in zip(key, spans(key).tolist(), most_entries, strict=True):
         found, owned, slot = [], [], 0
         for tile, (begin, end) in enumerate(group_spans):
-            cuts = list(range(begin, end, SPLIT)) or [begin]
+            cuts = list(range(begin, end, most)) or [begin]
             heavy = len(cuts) > 1
             for part, cut in enumerate(cuts):
-                found.append((position[tile], cut, min(cut + SPLIT, end), slot + part if heavy else -1))
+                found.append((position[tile], cut, min(cut + most, end), slot + part if heavy else -1))
             owned.append((slot, len(cuts)) if heavy else (0, 0))
             slot += len(cuts) if heavy else 0
         assert len(lists) == len(owned)
         items.append(sorted(found, key=lambda item: item[1] - item[2]))
         parts.append(owned)
-    most = max(len(found) for found in items)
-    padded = [found + [(-1, 0, 0, -1)] * (most - len(found)) for found in items]
+    longest = max(len(found) for found in items)
+    padded = [found + [(-1, 0, 0, -1)] * (longest - len(found)) for found in items]
     slots = max(sum(count for _, count in owned) for owned in parts)
     return ints(padded).reshape(len(key), -1, 4), ints(parts).reshape(len(key), -1, 2), slots
 
