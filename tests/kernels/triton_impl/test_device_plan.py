@@ -27,7 +27,7 @@ SIMPLE = st.one_of(
 PATTERN = st.lists(SIMPLE, min_size=1, max_size=2).map(lambda parts: parts[0] | parts[-1])
 LENGTH = st.one_of(st.sampled_from([0, 1, 63, 64, 65, 127, 128, 129, 256]), st.integers(0, 450))
 LENGTHS = st.lists(LENGTH, max_size=3)
-FEW = settings(max_examples=20, deadline=None, derandomize=True)
+FEW = settings(max_examples=14, deadline=None, derandomize=True)
 
 
 def offsets(lengths: list[int]) -> list[int]:
