@@ -7,7 +7,7 @@ from torch import Tensor
 
 from longwatch.kernels.plan import Plan
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
-from longwatch.kernels.triton_impl.op import block_sparse_attention
+from longwatch.kernels.triton_impl.op import block_sparse_attention, contiguous_rows
 from longwatch.kernels.triton_impl.plans import twin
 from longwatch.kernels.triton_impl.quantised_op import quantised_attention
 from longwatch.kernels.triton_impl.topk import TopKPlan, select
@@ -47,7 +47,7 @@ def triton_attention(
     query = query if sign > 0 else query * sign
     tensors, numbers = plan.flatten()
     logit = None if sink is None else sink.float().contiguous()
-    rows, keys, values = (_rows(tensor) for tensor in (query, key, value))
+    rows, keys, values = (contiguous_rows(tensor) for tensor in (query, key, value))
     if short:
         out, lse = quantised_attention(rows, keys, values, logit, tensors, numbers, abs(scale) or 1.0)
         return out, lse.T
@@ -84,8 +84,3 @@ def _check_no_gradient(**tensors: Tensor | None) -> None:
 def _check_device(query: Tensor, plan: DevicePlan) -> None:
     if plan.tiles.device != query.device:
         raise ValueError(f"plan: expected on {query.device} like query, got {plan.tiles.device}; build it for that")
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """The tensor with its last axis contiguous, as the kernels read it."""
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

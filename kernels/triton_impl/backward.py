@@ -26,7 +26,7 @@ class Gradients:
     gate: Tensor | None  # float32 [E, 2]: sum of the logits' gradient over each query entry's halves and group's heads
 
 
-# Measured on an H100 by ops/benchmarks/attention.py; keyed by head width and key block.
+# Tried on an H100 (ops/EXPERIMENTS.md); keyed by head width and key block.
 _QUERY_LAUNCHES = {
     (32, 64): Launch(128, 8, 3), (32, 128): Launch(128, 8, 2),
     (64, 64): Launch(128, 8, 3), (64, 128): Launch(128, 8, 2),
@@ -167,11 +167,12 @@ def _query_pass(
     entries = plan.query_entries.shape[0]
     gate = query.new_zeros(heads // len(plan.bands), entries, 2, dtype=torch.float32) if want_gate else None
     tile_count = plan.tiles.shape[0]
+    columns, column_length = plan.column_rows()
     query_gradient[(tile_count * heads * (TILE // launch.rows),)](
         query, key, value, out, grad_out, delta if grad_lse is None else grad_lse, lse, delta, grad_query,
         delta if gate is None else gate,
-        plan.tiles, plan.query_rows, plan.query_entries, *_columns(plan)[:1], plan.band_table,
-        scale, scale * LOG2_E, query.shape[0], tile_count, _columns(plan)[1], entries,
+        plan.tiles, plan.query_rows, plan.query_entries, columns, plan.band_table,
+        scale, scale * LOG2_E, query.shape[0], tile_count, column_length, entries,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *grad_out.stride()[:2],
         HEADS=heads, PATTERN_HEADS=heads // len(plan.bands), BM=launch.rows, STAGES=launch.stages,
         HAS_GRAD_LSE=grad_lse is not None, WANT_GATE=want_gate, num_warps=launch.warps, **shared,
@@ -197,10 +198,11 @@ def _key_pass(
     kv_heads, item_count = key.shape[1], plan.key_items.shape[1]
     pattern_heads, shared = kv_heads // len(plan.bands), _shared(query, key, plan)
     parts = lse.new_empty(2, kv_heads, plan.parts, TILE, query.shape[2]) if plan.parts else lse
+    columns, column_length = plan.column_rows()
     key_gradients[(item_count * kv_heads,)](
         query, key, value, grad_out, lse, delta, grad_query, grad_key, grad_value, parts,
-        plan.tiles, plan.key_items, plan.key_entries, *_columns(plan)[:1], plan.band_table,
-        scale, scale * LOG2_E, query.shape[0], item_count, _columns(plan)[1], plan.parts,
+        plan.tiles, plan.key_items, plan.key_entries, columns, plan.band_table,
+        scale, scale * LOG2_E, query.shape[0], item_count, column_length, plan.parts,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *grad_out.stride()[:2],
         KV_HEADS=kv_heads, PATTERN_HEADS=pattern_heads, STAGES=launch.stages,
         SPLIT=plan.parts > 0, ATOMIC=atomic, num_warps=launch.warps, **shared,
@@ -217,8 +219,3 @@ def _shared(query: Tensor, key: Tensor, plan: DevicePlan) -> dict[str, Any]:
         "HAS_COLUMNS": plan.columns is not None,
         "UPCAST": upcast(query),
     }
-
-
-def _columns(plan: DevicePlan) -> tuple[Tensor, int]:
-    """The column table, or any tensor in its place, and the length of its rows."""
-    return (plan.tiles, 0) if plan.columns is None else (plan.columns, plan.columns.shape[1])

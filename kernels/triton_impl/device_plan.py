@@ -60,6 +60,10 @@ class DevicePlan:
         """Head groups, one pattern each."""
         return len(self.bands)
 
+    def column_rows(self) -> tuple[Tensor, int]:
+        """What kernels take for columns and their row length: the table, or any tensor where no group has one."""
+        return (self.tiles, 0) if self.columns is None else (self.columns, self.columns.shape[1])
+
     def flatten(self) -> tuple[list[Tensor], list[int]]:
         """Its tensors and its numbers, as `torch.library` ops take them."""
         tensors = [

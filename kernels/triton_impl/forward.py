@@ -89,7 +89,7 @@ class Launch:
     stages: int
 
 
-# Measured on an H100 by ops/benchmarks/attention.py; keyed by head width and key block.
+# Tried on an H100 (ops/EXPERIMENTS.md); keyed by head width and key block.
 _LAUNCHES = {
     (32, 64): Launch(128, 4, 3), (32, 128): Launch(128, 4, 3),
     (64, 64): Launch(128, 4, 3), (64, 128): Launch(128, 4, 3),
@@ -120,18 +120,18 @@ def attention_forward(
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
     launch = launch or _LAUNCHES[width, plan.key_block]
     tile_count = plan.tiles.shape[0]
-    columns = plan.columns
+    columns, column_length = plan.column_rows()
     grid = (tile_count * heads * (TILE // launch.rows),)
     if grid[0] == 0:
         return out, lse
     _forward[grid](
         query, key, value, sink, out, lse, plan.tiles, plan.query_rows, plan.query_entries,
-        plan.tiles if columns is None else columns, plan.band_table,
-        scale * LOG2_E, tokens, tile_count, 0 if columns is None else columns.shape[1],
+        columns, plan.band_table,
+        scale * LOG2_E, tokens, tile_count, column_length,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2],
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
         BM=launch.rows, BN=plan.key_block, STAGES=launch.stages,
-        HAS_SINK=sink is not None, HAS_COLUMNS=columns is not None, UPCAST=upcast(query),
+        HAS_SINK=sink is not None, HAS_COLUMNS=plan.columns is not None, UPCAST=upcast(query),
         num_warps=launch.warps,
     )  # fmt: skip
     return out, lse

@@ -10,7 +10,7 @@ from longwatch.kernels.triton_impl.backward import attention_backward
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
 from longwatch.kernels.triton_impl.forward import attention_forward
 
-__all__ = ["block_sparse_attention", "block_sparse_attention_backward"]
+__all__ = ["block_sparse_attention", "block_sparse_attention_backward", "contiguous_rows", "on_device_of"]
 
 
 @torch.library.custom_op("longwatch::block_sparse_attention", mutates_args=())
@@ -33,7 +33,7 @@ def block_sparse_attention(
     none.
     """
     plan = DevicePlan.unflatten(tensors, numbers)
-    with _on(query):
+    with on_device_of(query):
         return attention_forward(query, key, value, plan, scale, sink)
 
 
@@ -61,7 +61,7 @@ def block_sparse_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, sink `[H]` and each entry's halves `[E, 2]`; the last two empty if unwanted."""
     plan = DevicePlan.unflatten(tensors, numbers)
-    with _on(query):
+    with on_device_of(query):
         found = attention_backward(
             grad_out, grad_lse, query, key, value, out, lse, plan, scale, sink,
             deterministic=deterministic, want_gate=want_gate,
@@ -95,8 +95,8 @@ def _backward(ctx: Any, grad_out: Tensor | None, grad_lse: Tensor | None) -> tup
     query, key, value, sink, gate_entries, out, lse, *tensors = ctx.saved_tensors
     upstream = torch.zeros_like(out) if grad_out is None else grad_out
     grad_query, grad_key, grad_value, grad_sink, by_half = block_sparse_attention_backward(
-        _rows(upstream), None if grad_lse is None else grad_lse.contiguous(), query, key, value, sink, out, lse,
-        tensors, ctx.numbers, ctx.scale, ctx.deterministic, ctx.want_gate,
+        contiguous_rows(upstream), None if grad_lse is None else grad_lse.contiguous(),
+        query, key, value, sink, out, lse, tensors, ctx.numbers, ctx.scale, ctx.deterministic, ctx.want_gate,
     )  # fmt: skip
     grad_gate = None
     if ctx.want_gate:
@@ -110,10 +110,11 @@ def _backward(ctx: Any, grad_out: Tensor | None, grad_lse: Tensor | None) -> tup
 block_sparse_attention.register_autograd(_backward, setup_context=_setup)
 
 
-def _rows(tensor: Tensor) -> Tensor:
+def contiguous_rows(tensor: Tensor) -> Tensor:
     """The tensor with its last axis contiguous, as the kernels read it."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
-def _on(tensor: Tensor) -> AbstractContextManager[Any]:
+def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
+    """The tensor's CUDA device made current, as Triton launches need."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -18,6 +18,7 @@ from longwatch.kernels.triton_impl.forward import LOG2_E, suits_hopper, upcast
 from longwatch.kernels.triton_impl.softmax import (
     edge_mask,
     held_to,
+    normalised,
     online_softmax,
     start_softmax,
     to_lse,
@@ -153,7 +154,7 @@ def _forward(
         acc = tl.dot(weights, widened(v, UPCAST), acc * rescale[:, None], input_precision="ieee")
 
     tl.store(lse + head * tokens + query_at, to_lse(row_max, row_sum), mask=live)
-    acc = acc * (1.0 / tl.where(row_sum > 0, row_sum, 1.0))[:, None]
+    acc = normalised(acc, row_sum)
     out_ptr = out + (query_at.to(tl.int64)[:, None] * HEADS + head) * D + lane[None, :]
     tl.store(out_ptr, acc.to(out.dtype.element_ty), mask=live[:, None])
 
@@ -207,7 +208,8 @@ def quantised_forward(
 
         return hopper_quantised(query, key, value, keys, plan, scale, sink)
     tokens, heads, width = query.shape
-    kv_heads, groups, columns = key.shape[1], len(plan.bands), plan.columns
+    kv_heads, groups = key.shape[1], len(plan.bands)
+    columns, column_length = plan.column_rows()
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
     tile_count = plan.tiles.shape[0]
@@ -215,11 +217,11 @@ def quantised_forward(
         return out, lse
     _forward[(tile_count * heads,)](
         query, key, value, keys.steps, keys.table, sink, out, lse, plan.tiles, plan.query_rows, plan.query_entries,
-        plan.tiles if columns is None else columns, plan.band_table,
-        scale * LOG2_E, tokens, tile_count, 0 if columns is None else columns.shape[1],
+        columns, plan.band_table,
+        scale * LOG2_E, tokens, tile_count, column_length,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2],
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width, STAGES=3 if width < 128 else 2,
-        HAS_SINK=sink is not None, HAS_COLUMNS=columns is not None, UPCAST=upcast(value),
+        HAS_SINK=sink is not None, HAS_COLUMNS=plan.columns is not None, UPCAST=upcast(value),
         LIMIT=bound_limit(value.dtype), num_warps=4 if width < 128 else 8,
     )  # fmt: skip
     return out, lse

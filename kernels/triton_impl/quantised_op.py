@@ -1,12 +1,12 @@
 """The int8 forward as a `torch.library` op, without a gradient."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
+from longwatch.kernels.triton_impl.op import on_device_of
 from longwatch.kernels.triton_impl.quantised import quantised_forward
 
 __all__ = ["quantised_attention"]
@@ -24,7 +24,7 @@ def quantised_attention(
 ) -> tuple[Tensor, Tensor]:
     """Attention output `[T, H, D]` and log-sum-exp float32 `[H, T]`; arguments as of `block_sparse_attention`."""
     plan = DevicePlan.unflatten(tensors, numbers)
-    with torch.cuda.device(query.device) if query.is_cuda else nullcontext():
+    with on_device_of(query):
         return quantised_forward(query, key, value, plan, scale, sink)
 
 

@@ -10,13 +10,17 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma, warpgroup_mma_wait
 
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
-from longwatch.kernels.triton_impl.hopper.launch import LOG2_E, HopperLaunch, describe, multiprocessors
+from longwatch.kernels.triton_impl.forward import LOG2_E
+from longwatch.kernels.triton_impl.hopper.launch import HopperLaunch, describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.ring import (
     ends_of,
     mask_scores,
+    online_rows,
     open_barriers,
     skip,
     span,
+    start_rows,
+    store_rows,
     tile_of,
     trim,
     turn_of,
@@ -86,12 +90,7 @@ def _attend(
             slot = lap & 1
             mbarrier.wait(q_full.index(slot), lap >> 1 & 1)
             q = q_smem.index(slot * 2 + HALF)
-            if HAS_SINK:
-                row_max = gl.full([64], 0.0, gl.float32, row_layout) + gl.load(sink + head) * 1.4426950408889634
-                row_sum = gl.full([64], 1.0, gl.float32, row_layout)
-            else:
-                row_max = gl.full([64], float("-inf"), gl.float32, row_layout)
-                row_sum = gl.full([64], 0.0, gl.float32, row_layout)
+            row_max, row_sum = start_rows(sink + head, HAS_SINK, row_layout)
             row = first - document + gl.arange(0, 64, layout=row_layout)
             acc = gl.zeros([64, D], gl.float32, out_layout)
             step = skip(step, lead, full, empty, STAGES)
@@ -109,12 +108,7 @@ def _attend(
                     scores = mask_scores(
                         scores, row, start, first - document, held_to, column, HAS_COLUMNS, scores_layout
                     )
-                new_max = gl.maximum(row_max, gl.max(scores, 1) * scale_log2)
-                shift = gl.where(new_max == float("-inf"), 0.0, new_max)
-                weights = gl.exp2(gl.fma(scores, scale_log2, -shift[:, None]))
-                rescale = gl.exp2(row_max - shift)
-                row_sum = row_sum * rescale + gl.sum(weights, 1)
-                row_max = new_max
+                weights, row_max, row_sum, rescale = online_rows(scores, row_max, row_sum, scale_log2)
                 weights = gl.convert_layout(weights.to(dtype), weights_layout)
                 acc = acc * gl.convert_layout(rescale, out_row)[:, None]
                 block = zeroed(v_smem, stage, STAGES + HALF, document_stop - document - start)
@@ -124,15 +118,7 @@ def _attend(
                 step += 1
             mbarrier.arrive(q_empty.index(slot), count=1)
             step = skip(step, trail, full, empty, STAGES)
-
-            query_at = first + gl.arange(0, 64, layout=row_layout)
-            natural = gl.where(row_sum > 0, (row_max + gl.log2(row_sum)) * 0.6931471805599453, float("-inf"))
-            gl.store(lse + head * tokens + query_at, natural, mask=query_at < stop)
-            acc = acc * gl.convert_layout(1.0 / gl.where(row_sum > 0, row_sum, 1.0), out_row)[:, None]
-            at_row = first + gl.arange(0, 64, layout=out_row)
-            lane = gl.arange(0, D, layout=gl.SliceLayout(0, out_layout))
-            place = out + (at_row.to(gl.int64)[:, None] * HEADS + head) * D + lane[None, :]
-            gl.store(place, acc.to(dtype), mask=(at_row < stop)[:, None])
+            store_rows(out, lse, acc, row_max, row_sum, first, stop, head, tokens, HEADS, D)
 
 
 @gluon.jit
@@ -189,19 +175,20 @@ def hopper_forward(
     query, key and value are fp16 or bf16 with heads and D contiguous, D 32, 64 or 128, T at least 1.
     """
     tokens, heads, width = query.shape
-    kv_heads, groups, columns = key.shape[1], len(plan.bands), plan.columns
+    kv_heads, groups = key.shape[1], len(plan.bands)
+    columns, column_length = plan.column_rows()
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
     launch = launch_of(width)
     works = plan.tiles.shape[0] * heads
     programs = min(multiprocessors(query.device) * launch.programs, works)
     _forward[(programs,)](
-        describe(query, 64), describe(key, 64), describe(value, 64),
+        describe(query), describe(key), describe(value),
         lse if sink is None else sink, out, lse, plan.tiles, plan.query_rows, plan.query_entries,
-        plan.tiles if columns is None else columns, plan.band_table,
-        scale * LOG2_E, tokens, plan.tiles.shape[0], 0 if columns is None else columns.shape[1], works, programs,
+        columns, plan.band_table,
+        scale * LOG2_E, tokens, plan.tiles.shape[0], column_length, works, programs,
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
-        STAGES=launch.stages, HAS_SINK=sink is not None, HAS_COLUMNS=columns is not None,
+        STAGES=launch.stages, HAS_SINK=sink is not None, HAS_COLUMNS=plan.columns is not None,
         WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     return out, lse

@@ -8,7 +8,8 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warp
 
 from longwatch.kernels.triton_impl.backward_key import sum_parts
 from longwatch.kernels.triton_impl.device_plan import TILE, DevicePlan
-from longwatch.kernels.triton_impl.hopper.launch import LOG2_E, HopperLaunch, describe, multiprocessors
+from longwatch.kernels.triton_impl.forward import LOG2_E
+from longwatch.kernels.triton_impl.hopper.launch import HopperLaunch, describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.ring import (
     ends_of,
     keep_columns,
@@ -290,7 +291,8 @@ def hopper_key_gradients(
     grad_out: Tensor, query: Tensor, key: Tensor, value: Tensor, numbers: Tensor, plan: DevicePlan, scale: float
 ) -> tuple[Tensor, Tensor]:
     """dK and dV `[T, Hkv, D]`, D 32 or 64; numbers as `hopper_query_gradient` gave them."""
-    kv_heads, width, groups, columns = key.shape[1], key.shape[2], len(plan.bands), plan.columns
+    kv_heads, width, groups = key.shape[1], key.shape[2], len(plan.bands)
+    columns, column_length = plan.column_rows()
     grad_key = torch.empty_like(key, memory_format=torch.contiguous_format)
     grad_value = torch.empty_like(grad_key)
     parts = numbers.new_empty(2, kv_heads, plan.parts, TILE, width) if plan.parts else numbers
@@ -299,13 +301,13 @@ def hopper_key_gradients(
     launch = launch_of(width)
     programs = min(multiprocessors(query.device) * launch.programs, works)
     _gradients[(programs,)](
-        describe(query, 64), describe(key, 64), describe(value, 64), describe(grad_out, 64),
+        describe(query), describe(key), describe(value), describe(grad_out),
         numbers, grad_key, grad_value, parts,
-        plan.key_items, plan.tiles, plan.key_entries, plan.tiles if columns is None else columns, plan.band_table,
-        scale, scale * LOG2_E, query.shape[0], item_count, 0 if columns is None else columns.shape[1],
+        plan.key_items, plan.tiles, plan.key_entries, columns, plan.band_table,
+        scale, scale * LOG2_E, query.shape[0], item_count, column_length,
         plan.parts, works, programs,
         KV_HEADS=kv_heads, GROUP=query.shape[1] // kv_heads, PATTERN_HEADS=kv_heads // groups, D=width,
-        STAGES=launch.stages, HAS_COLUMNS=columns is not None, SPLIT=plan.parts > 0,
+        STAGES=launch.stages, HAS_COLUMNS=plan.columns is not None, SPLIT=plan.parts > 0,
         WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     if plan.parts:

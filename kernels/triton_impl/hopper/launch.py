@@ -9,10 +9,9 @@ from torch import Tensor
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-__all__ = ["LOG2_E", "HopperLaunch", "describe", "multiprocessors", "runs_here"]
+__all__ = ["HopperLaunch", "describe", "multiprocessors", "runs_here"]
 
-LOG2_E: Final = 1.4426950408889634
-_DTYPES: Final = {torch.bfloat16: gl.bfloat16, torch.float16: gl.float16}
+_DTYPES: Final = {torch.bfloat16: gl.bfloat16, torch.float16: gl.float16, torch.int8: gl.int8}
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,11 @@ class HopperLaunch:
     programs: int  # a multiprocessor
 
 
-def describe(tensor: Tensor, rows: int) -> TensorDescriptor:
-    """Descriptor of blocks `[rows, D]` of a packed tensor `[T, H, D]`, whose heads lie side by side."""
+def describe(tensor: Tensor) -> TensorDescriptor:
+    """Descriptor of blocks `[64, D]` of a packed tensor `[T, H, D]`, whose heads lie side by side."""
     tokens, heads, width = tensor.shape
-    layout = gl.NVMMASharedLayout.get_default_for([rows, width], _DTYPES[tensor.dtype])
-    return TensorDescriptor(tensor, [tokens, heads * width], [tensor.stride(0), 1], [rows, width], layout)
+    layout = gl.NVMMASharedLayout.get_default_for([64, width], _DTYPES[tensor.dtype])
+    return TensorDescriptor(tensor, [tokens, heads * width], [tensor.stride(0), 1], [64, width], layout)
 
 
 @lru_cache
@@ -46,7 +45,11 @@ def _is_hopper(device: torch.device) -> bool:
 def runs_here(*tensors: Tensor) -> bool:
     """Whether packed tensors `[T, H, D]` fit the Hopper kernels: device, dtype, D, alignment, heads side by side."""
     first = tensors[0]
-    if first.device.type != "cuda" or first.dtype not in _DTYPES or first.shape[2] not in (32, 64, 128):
+    if (
+        first.device.type != "cuda"
+        or first.dtype not in (torch.bfloat16, torch.float16)
+        or first.shape[2] not in (32, 64, 128)
+    ):
         return False
     fits = all(
         t.stride(2) == 1 and t.stride(1) == t.shape[2] and t.stride(0) % 8 == 0 and t.data_ptr() % 16 == 0

@@ -8,23 +8,26 @@ from torch import Tensor
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma, warpgroup_mma_wait
-from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
-from longwatch.kernels.triton_impl.hopper.launch import LOG2_E, HopperLaunch, describe, multiprocessors
+from longwatch.kernels.triton_impl.forward import LOG2_E
+from longwatch.kernels.triton_impl.hopper.forward import launch_of
+from longwatch.kernels.triton_impl.hopper.launch import describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.quantised_parts import (
     exact_reach,
     numbers_of,
     own_blocks,
     short_query,
-    store_rows,
 )
 from longwatch.kernels.triton_impl.hopper.ring import (
     ends_of,
     mask_scores,
+    online_rows,
     open_barriers,
     skip,
     span,
+    start_rows,
+    store_rows,
     tile_of,
     trim,
     turn_of,
@@ -166,12 +169,7 @@ def _attend(
             slot = lap & 1
             mbarrier.wait(q_full.index(slot), lap >> 1 & 1)
             q = q_smem.index(slot * 2 + HALF)
-            if HAS_SINK:
-                row_max = gl.full([64], 0.0, gl.float32, row_layout) + gl.load(sink + head) * 1.4426950408889634
-                row_sum = gl.full([64], 1.0, gl.float32, row_layout)
-            else:
-                row_max = gl.full([64], float("-inf"), gl.float32, row_layout)
-                row_sum = gl.full([64], 0.0, gl.float32, row_layout)
+            row_max, row_sum = start_rows(sink + head, HAS_SINK, row_layout)
             row = first - document + gl.arange(0, 64, layout=row_layout)
             acc = gl.zeros([64, D], gl.float32, out_layout)
             step = skip(step, lead, full, empty, STAGES)
@@ -198,12 +196,7 @@ def _attend(
                     scores = mask_scores(
                         scores, row, start, first - document, held_to, column, HAS_COLUMNS, scores_layout
                     )
-                new_max = gl.maximum(row_max, gl.max(scores, 1) * scale_log2)
-                shift = gl.where(new_max == float("-inf"), 0.0, new_max)
-                weights = gl.exp2(gl.fma(scores, scale_log2, -shift[:, None]))
-                rescale = gl.exp2(row_max - shift)
-                row_sum = row_sum * rescale + gl.sum(weights, 1)
-                row_max = new_max
+                weights, row_max, row_sum, rescale = online_rows(scores, row_max, row_sum, scale_log2)
                 weights = gl.convert_layout(weights.to(dtype), weights_layout)
                 acc = acc * gl.convert_layout(rescale, out_row)[:, None]
                 block = zeroed(v_smem, stage, STAGES + HALF, document_stop - document - start)
@@ -255,13 +248,6 @@ def _forward(
     )  # fmt: skip
 
 
-def launch_of(width: int) -> HopperLaunch:
-    """The launch for a head width."""
-    if width <= 64:
-        return HopperLaunch(stages=4, registers=80, worker_registers=104, programs=2)
-    return HopperLaunch(stages=3, registers=168, worker_registers=240, programs=1)
-
-
 def hopper_quantised(
     query: Tensor,
     key: Tensor,
@@ -273,26 +259,20 @@ def hopper_quantised(
 ) -> tuple[Tensor, Tensor]:
     """Attention output `[T, H, D]` and log-sum-exp `[H, T]`, float32; arguments as of `hopper_forward`."""
     tokens, heads, width = query.shape
-    kv_heads, groups, columns = key.shape[1], len(plan.bands), plan.columns
+    kv_heads, groups = key.shape[1], len(plan.bands)
+    columns, column_length = plan.column_rows()
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
     launch = launch_of(width)
     works = plan.tiles.shape[0] * heads
     programs = min(multiprocessors(query.device) * launch.programs, works)
     _forward[(programs,)](
-        describe(query, 64), describe(key, 64), describe(value, 64), describe_steps(keys.steps), keys.table,
+        describe(query), describe(key), describe(value), describe(keys.steps), keys.table,
         lse if sink is None else sink, out, lse, plan.tiles, plan.query_rows, plan.query_entries,
-        plan.tiles if columns is None else columns, plan.band_table,
-        scale * LOG2_E, tokens, plan.tiles.shape[0], 0 if columns is None else columns.shape[1], works, programs,
+        columns, plan.band_table,
+        scale * LOG2_E, tokens, plan.tiles.shape[0], column_length, works, programs,
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
-        STAGES=launch.stages, HAS_SINK=sink is not None, HAS_COLUMNS=columns is not None,
+        STAGES=launch.stages, HAS_SINK=sink is not None, HAS_COLUMNS=plan.columns is not None,
         LIMIT=bound_limit(value.dtype), WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     return out, lse
-
-
-def describe_steps(steps: Tensor) -> TensorDescriptor:
-    """As `describe`, of int8 blocks of 64."""
-    tokens, heads, width = steps.shape
-    layout = gl.NVMMASharedLayout.get_default_for([64, width], gl.int8)
-    return TensorDescriptor(steps, [tokens, heads * width], [heads * width, 1], [64, width], layout)

@@ -3,7 +3,7 @@
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-__all__ = ["exact_reach", "numbers_of", "own_blocks", "short_query", "store_rows"]
+__all__ = ["exact_reach", "numbers_of", "own_blocks", "short_query"]
 
 
 @gluon.jit
@@ -41,18 +41,3 @@ def exact_reach(scores, reach, factor, LIMIT: gl.constexpr):
     """reach [64] of rows that see the whole block, if within LIMIT; of others their largest logit, in base 2."""
     bounded = (gl.min(scores, 1) > float("-inf")) & (reach <= LIMIT)
     return gl.where(bounded, reach, gl.fma(gl.max(scores, 1), factor, factor * -12582912.0))
-
-
-@gluon.jit
-def store_rows(out, lse, acc, row_max, row_sum, first, stop, head, tokens, HEADS: gl.constexpr, D: gl.constexpr):
-    """Stores a half's output and log-sum-exp; sums are divided out here."""
-    out_layout: gl.constexpr = acc.type.layout
-    out_row: gl.constexpr = gl.SliceLayout(1, out_layout)
-    query_at = first + gl.arange(0, 64, layout=row_max.type.layout)
-    natural = gl.where(row_sum > 0, (row_max + gl.log2(row_sum)) * 0.6931471805599453, float("-inf"))
-    gl.store(lse + head * tokens + query_at, natural, mask=query_at < stop)
-    acc = acc * gl.convert_layout(1.0 / gl.where(row_sum > 0, row_sum, 1.0), out_row)[:, None]
-    at_row = first + gl.arange(0, 64, layout=out_row)
-    lane = gl.arange(0, D, layout=gl.SliceLayout(0, out_layout))
-    place = out + (at_row.to(gl.int64)[:, None] * HEADS + head) * D + lane[None, :]
-    gl.store(place, acc.to(out.dtype.element_ty), mask=(at_row < stop)[:, None])

@@ -7,7 +7,8 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma, warpgroup_mma_wait
 
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
-from longwatch.kernels.triton_impl.hopper.launch import LOG2_E, HopperLaunch, describe, multiprocessors
+from longwatch.kernels.triton_impl.forward import LOG2_E
+from longwatch.kernels.triton_impl.hopper.launch import HopperLaunch, describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.ring import (
     ends_of,
     keep_columns,
@@ -272,20 +273,21 @@ def hopper_query_gradient(
 ) -> tuple[Tensor, Tensor]:
     """dQ `[T, H, D]`, and float32 `[2, H, T]`: -lse in base 2 and delta, row by row, for the keys' pass."""
     tokens, heads, width = query.shape
-    kv_heads, groups, columns = key.shape[1], len(plan.bands), plan.columns
+    kv_heads, groups = key.shape[1], len(plan.bands)
+    columns, column_length = plan.column_rows()
     grad_query = torch.empty_like(query, memory_format=torch.contiguous_format)
     numbers = torch.empty(2, heads, tokens, dtype=torch.float32, device=query.device)
     works = plan.tiles.shape[0] * heads
     launch = launch_of(width)
     programs = min(multiprocessors(query.device) * launch.programs, works)
     _gradient[(programs,)](
-        describe(query, 64), describe(key, 64), describe(value, 64), describe(grad_out, 64),
+        describe(query), describe(key), describe(value), describe(grad_out),
         out, grad_out, lse if grad_lse is None else grad_lse, lse, numbers, grad_query,
-        plan.tiles, plan.query_rows, plan.query_entries, plan.tiles if columns is None else columns, plan.band_table,
-        scale, scale * LOG2_E, tokens, plan.tiles.shape[0], 0 if columns is None else columns.shape[1],
+        plan.tiles, plan.query_rows, plan.query_entries, columns, plan.band_table,
+        scale, scale * LOG2_E, tokens, plan.tiles.shape[0], column_length,
         works, programs, *grad_out.stride()[:2],
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
-        STAGES=launch.stages, HAS_COLUMNS=columns is not None, HAS_GRAD_LSE=grad_lse is not None,
+        STAGES=launch.stages, HAS_COLUMNS=plan.columns is not None, HAS_GRAD_LSE=grad_lse is not None,
         WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     return grad_query, numbers

@@ -8,9 +8,12 @@ __all__ = [
     "ends_of",
     "keep_columns",
     "mask_scores",
+    "online_rows",
     "open_barriers",
     "skip",
     "span",
+    "start_rows",
+    "store_rows",
     "tile_of",
     "trim",
     "turn_of",
@@ -133,3 +136,40 @@ def open_barriers(STAGES: gl.constexpr, WRITERS: gl.constexpr = 1):
         mbarrier.init(empty.index(stage), count=2)
     fence_async_shared()
     return tile_full, tile_empty, full, empty
+
+
+@gluon.jit
+def start_rows(sink, HAS_SINK: gl.constexpr, layout: gl.constexpr):
+    """Running maximum (base 2) and sum [64] before any key, as the portable `start_softmax`; sink is a pointer."""
+    if HAS_SINK:
+        row_max = gl.full([64], 0.0, gl.float32, layout) + gl.load(sink) * 1.4426950408889634
+        row_sum = gl.full([64], 1.0, gl.float32, layout)
+    else:
+        row_max = gl.full([64], float("-inf"), gl.float32, layout)
+        row_sum = gl.full([64], 0.0, gl.float32, layout)
+    return row_max, row_sum
+
+
+@gluon.jit
+def online_rows(scores, row_max, row_sum, scale_log2):
+    """The portable `online_softmax`, operation by operation: weights, maximum, sum, and what moves earlier results."""
+    new_max = gl.maximum(row_max, gl.max(scores, 1) * scale_log2)
+    shift = gl.where(new_max == float("-inf"), 0.0, new_max)
+    weights = gl.exp2(gl.fma(scores, scale_log2, -shift[:, None]))
+    rescale = gl.exp2(row_max - shift)
+    return weights, new_max, row_sum * rescale + gl.sum(weights, 1), rescale
+
+
+@gluon.jit
+def store_rows(out, lse, acc, row_max, row_sum, first, stop, head, tokens, HEADS: gl.constexpr, D: gl.constexpr):
+    """Stores a half's output and log-sum-exp; sums are divided out here."""
+    out_layout: gl.constexpr = acc.type.layout
+    out_row: gl.constexpr = gl.SliceLayout(1, out_layout)
+    query_at = first + gl.arange(0, 64, layout=row_max.type.layout)
+    natural = gl.where(row_sum > 0, (row_max + gl.log2(row_sum)) * 0.6931471805599453, float("-inf"))
+    gl.store(lse + head * tokens + query_at, natural, mask=query_at < stop)
+    acc = acc * gl.convert_layout(1.0 / gl.where(row_sum > 0, row_sum, 1.0), out_row)[:, None]
+    at_row = first + gl.arange(0, 64, layout=out_row)
+    lane = gl.arange(0, D, layout=gl.SliceLayout(0, out_layout))
+    place = out + (at_row.to(gl.int64)[:, None] * HEADS + head) * D + lane[None, :]
+    gl.store(place, acc.to(out.dtype.element_ty), mask=(at_row < stop)[:, None])
