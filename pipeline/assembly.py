@@ -67,8 +67,13 @@ def window_rules(windows: WindowsConfig) -> WindowRules:
     )
 
 
-def build_engine(config: Config, model: Model, *, instance: str = "", keep_scores: bool = False) -> Engine:
-    """Engine of a configuration; `keep_scores` also gives every event's scores."""
+def build_engine(
+    config: Config, model: Model, *, instance: str = "", keep_scores: bool = False, spare_top_events: int = 0
+) -> Engine:
+    """Engine of a configuration; `keep_scores` also gives every event's scores.
+
+    `spare_top_events` more than configured are named in alerts, for `verify`, which looks for the configured ones.
+    """
     bundle = model.bundle
     digests = Digests(bundle.digest, config.digest, model.templates.digest)
     templates = TemplateColumns(model.templates, bundle.vocabulary.templates)
@@ -76,7 +81,7 @@ def build_engine(config: Config, model: Model, *, instance: str = "", keep_score
         digests,
         templates.texts,
         bundle.evidence.names,
-        config.alerts.top_events,
+        config.alerts.top_events + spare_top_events,
         config.alerts.include_lines,
         instance,
     )

@@ -6,16 +6,20 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from longwatch.pipeline.console import set_up_logging, write_error, write_line
+from longwatch.pipeline.cli_check import doctor, verify
+from longwatch.pipeline.cli_command import ConfigPath, Instance, Settings, epilog, execute
+from longwatch.pipeline.cli_command import overrides as overrides_of
+from longwatch.pipeline.cli_relay import dlq, relay
+from longwatch.pipeline.console import write_error, write_line
 from longwatch.pipeline.errors import BundleUnusableError, ConfigFileError, LongwatchError, UsageError
 
 INTERRUPTED = 130
@@ -59,13 +63,6 @@ class SchemaKind(StrEnum):
     alert = "alert"
 
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one key, such as windows.idle_gap=5m; repeatable."),
-]
-
-
 _ANYWHERE = """\b
 Options of every command:
   --debug                        show tracebacks
@@ -77,13 +74,20 @@ Start with:
   longwatch init && longwatch validate pipeline.yaml"""
 
 
-def _epilog(example: str) -> str:
-    codes = "0 done, 1 failed, 2 configuration or usage wrong,\n  75 fenced or fatal (start it again), 130 interrupted"
-    return f"\b\nExample:\n  {example}\n\n\b\nExit codes:\n  {codes}"
+class _Verbs(TyperGroup):
+    """The verbs in the order of a pipeline's life; typer would put those with verbs of their own first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        groups = [name for name in names if isinstance(self.commands[name], TyperGroup)]
+        single = [name for name in names if name not in groups]
+        place = single.index("relay") + 1
+        return single[:place] + groups + single[place:]
 
 
 app = typer.Typer(
     name="longwatch",
+    cls=_Verbs,
     help="Long event-log streams in, calibrated alerts out.",
     epilog=_ANYWHERE,
     no_args_is_help=True,
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @app.command(
     short_help="Watch a made-up company's log and show the alerts.",
-    epilog=_epilog("longwatch demo --days 7 --out demo"),
+    epilog=epilog("longwatch demo --days 7 --out demo"),
 )
 def demo(
     context: typer.Context,
@@ -118,12 +122,12 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Folder for log, alerts and report.")] = None,
 ) -> int:
     """Make up a company's log with known incidents, watch it, and show the alerts; no broker, no GPU."""
-    return _execute(context, "demo", seed=seed, days=days, out=out)
+    return execute(context, "demo", seed=seed, days=days, out=out)
 
 
 @app.command(
     short_help="Write a pipeline.yaml to start from.",
-    epilog=_epilog("longwatch init watch --format json --source kafka"),
+    epilog=epilog("longwatch init watch --format json --source kafka"),
 )
 def init(
     context: typer.Context,
@@ -133,12 +137,12 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite pipeline.yaml.")] = False,
 ) -> int:
     """Write a commented pipeline.yaml to start from."""
-    return _execute(context, "init", folder=folder, format_=format_.value, source=source.value, force=force)
+    return execute(context, "init", folder=folder, format_=format_.value, source=source.value, force=force)
 
 
 @app.command(
     short_help="Check a configuration and say what it means.",
-    epilog=_epilog("longwatch validate pipeline.yaml --set windows.idle_gap=5m"),
+    epilog=epilog("longwatch validate pipeline.yaml --set windows.idle_gap=5m"),
 )
 def validate(
     context: typer.Context,
@@ -147,11 +151,11 @@ def validate(
     show: Annotated[bool, typer.Option("--show", help="Print the whole configuration, without secrets.")] = False,
 ) -> int:
     """Check a configuration and say what it means; reads no record and asks no broker."""
-    return _execute(context, "validate", config=config, overrides=_overrides(settings), show=show)
+    return execute(context, "validate", config=config, overrides=overrides_of(settings), show=show)
 
 
 @app.command(
-    short_help="Learn a bundle from records.", epilog=_epilog("longwatch train pipeline.yaml --out bundles/app")
+    short_help="Learn a bundle from records.", epilog=epilog("longwatch train pipeline.yaml --out bundles/app")
 )
 def train(
     context: typer.Context,
@@ -165,31 +169,36 @@ def train(
 ) -> int:
     """Learn templates, network and calibration from the records of a configuration, and write a bundle."""
     options = {"model_config": model_config, "train_config": train_config, "exclude_entities": exclude_entities}
-    return _execute(context, "train", config=config, overrides=_overrides(settings), out=out, until=until, **options)
+    return execute(context, "train", config=config, overrides=overrides_of(settings), out=out, until=until, **options)
 
 
 @app.command(
     short_help="Read records, score them, raise alerts.",
-    epilog=_epilog("longwatch run pipeline.yaml --instance worker-1"),
+    epilog=epilog("longwatch run pipeline.yaml --instance worker-1"),
 )
 def run(
     context: typer.Context,
     config: ConfigPath,
     settings: Settings = None,
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the end of what is there now.")] = False,
-    instance: Annotated[
-        str | None, typer.Option(help="Stable name of this worker, so that a restart takes its partitions back.")
-    ] = None,
+    instance: Instance = None,
     max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds.")] = None,
 ) -> int:
     """Read records, score them, raise alerts; goes on where the last run committed."""
     options = {"until_end": until_end, "instance": instance, "max_seconds": max_seconds}
-    return _execute(context, "run", config=config, overrides=_overrides(settings), **options)
+    return execute(context, "run", config=config, overrides=overrides_of(settings), **options)
+
+
+app.command(
+    short_help="Deliver committed alerts to those who must know.",
+    epilog=epilog("longwatch relay pipeline.yaml --instance relay-1"),
+)(relay)
+app.add_typer(dlq)
 
 
 @app.command(
     short_help="Replay history and report its alerts.",
-    epilog=_epilog("longwatch backtest pipeline.yaml old.log.zst --labels labels.csv"),
+    epilog=epilog("longwatch backtest pipeline.yaml old.log.zst --labels labels.csv"),
 )
 def backtest(
     context: typer.Context,
@@ -203,11 +212,20 @@ def backtest(
 ) -> int:
     """Replay history through the same code and report the alerts that would have been raised."""
     options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out}
-    return _execute(context, "backtest", config=config, overrides=_overrides(settings), **options)
+    return execute(context, "backtest", config=config, overrides=overrides_of(settings), **options)
+
+
+app.command(
+    short_help="Prove that no output is lost, double or changed.",
+    epilog=epilog("longwatch verify pipeline.yaml --json"),
+)(verify)
+app.command(
+    short_help="Look for what keeps a worker from running well.", epilog=epilog("longwatch doctor pipeline.yaml")
+)(doctor)
 
 
 @app.command(
-    short_help="Export a bundle's network to ONNX.", epilog=_epilog("longwatch export bundles/app --out app.onnx")
+    short_help="Export a bundle's network to ONNX.", epilog=epilog("longwatch export bundles/app --out app.onnx")
 )
 def export(
     context: typer.Context,
@@ -215,42 +233,24 @@ def export(
     out: Annotated[Path, typer.Option(help="Where the result goes.")],
 ) -> int:
     """Export a bundle's network to ONNX, its parity checked before it is written."""
-    return _execute(context, "export", bundle=bundle, out=out)
+    return execute(context, "export", bundle=bundle, out=out)
 
 
-@app.command(short_help="Print a JSON Schema.", epilog=_epilog("longwatch schema config > longwatch.schema.json"))
+@app.command(short_help="Print a JSON Schema.", epilog=epilog("longwatch schema config > longwatch.schema.json"))
 def schema(
     context: typer.Context,
     what: Annotated[SchemaKind, typer.Argument(metavar="config|alert", help="Which schema.")] = SchemaKind.config,
 ) -> int:
     """Print the JSON Schema of configurations, for editors, or of alerts, for those who read them."""
-    return _execute(context, "schema", what=what.value)
+    return execute(context, "schema", what=what.value)
 
 
-@app.command(epilog=_epilog("longwatch version"))
+@app.command(epilog=epilog("longwatch version"))
 def version() -> None:
     """Print the version."""
     from importlib.metadata import version as installed
 
     write_line(f"longwatch {installed('longwatch')}")
-
-
-def _execute(context: typer.Context, verb: str, **arguments: Any) -> int:
-    """Calls `longwatch.pipeline.commands.<verb>.<verb>`; what it returns, if a number, is the exit code."""
-    log_format = context.obj.log_format
-    if log_format not in ("auto", "text", "json"):
-        raise UsageError(f"--log-format {log_format}: expected auto, text or json", "auto has colours on a terminal")
-    set_up_logging(log_format)
-    code = getattr(import_module(f"longwatch.pipeline.commands.{verb}"), verb)(**arguments)
-    return code if isinstance(code, int) else 0
-
-
-def _overrides(settings: list[str] | None) -> Mapping[str, str]:
-    pairs = [text.partition("=") for text in settings or []]
-    for key, equals, _ in pairs:
-        if not equals or not key:
-            raise UsageError(f"--set {key}: expected KEY=VALUE", "for example --set windows.idle_gap=5m")
-    return {key: value for key, _, value in pairs}
 
 
 def _take_globals(arguments: Sequence[str]) -> tuple[list[str], Globals]:

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
     from kafka import errors as kafka_errors
-    from kafka.admin import NewTopic
+    from kafka.admin import ConfigResource, NewTopic
     from kafka.consumer.fetcher import Fetcher
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.structs import OffsetAndMetadata, TopicPartition
@@ -276,6 +276,7 @@ def translated(doing: str, settings: KafkaSettings) -> Iterator[None]:
 
 
 __all__ = [
+    "ConfigResource",
     "NewTopic",
     "OffsetAndMetadata",
     "RebalanceQueue",

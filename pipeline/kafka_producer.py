@@ -97,7 +97,10 @@ class TransactionalProducer:
     def _write(self, outputs: Sequence[Output], committed: dict[Any, Any], group_metadata: Any) -> None:
         self._producer.begin_transaction()
         self._passed("begun")
-        sent = [self._producer.send(each.topic, each.value, each.key, list(each.headers)) for each in outputs]
+        sent = [
+            self._producer.send(each.topic, each.value, each.key, list(each.headers), each.partition)
+            for each in outputs
+        ]
         self._producer.flush(timeout=self._settings.delivery_timeout_ms / 1000)
         for future in sent:
             # Done since the flush; get() raises what a broker said about this record.

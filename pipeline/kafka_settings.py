@@ -53,12 +53,13 @@ class Committed:
 
 @dataclass(frozen=True)
 class Output:
-    """One record to write: the key decides the partition, a null key any; `headers` are (name, value) pairs."""
+    """One record to write: without `partition` the key decides it, a null key any; `headers` are (name, value)."""
 
     topic: str
     key: bytes | None
     value: bytes
     headers: Sequence[tuple[str, bytes]] = ()
+    partition: int | None = None
 
     @property
     def size(self) -> int:

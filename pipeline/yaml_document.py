@@ -20,8 +20,12 @@ _NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]{1,100}\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?\Z")
-_SECRET_KEY = re.compile(r"[\w.-]*(?:password|passphrase|secret|token)[\w.-]*", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"[\w.-]*(?:password|passphrase|secret|token|api_?key|signing_?key)[\w.-]*", re.IGNORECASE)
 _SECRET_LINE = re.compile(rf"(?P<key>{_SECRET_KEY.pattern})[\"']?\s*[:=]\s*(?P<value>.*)\Z", re.IGNORECASE)
+# A web address may hold a password before its host, and a webhook's path is a secret by itself.
+_SECRET_ADDRESS = re.compile(
+    r"(?P<scheme>https?://)(?P<user>[^\s/\"'@]+@)?(?P<host>[^\s/\"'?#]*)(?P<rest>[^\s\"',}\]]*)"
+)
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,17 @@ def is_secret(key: str) -> bool:
 
 
 def star_out(line: str) -> str:
-    """The line with what follows a password-like key replaced by stars; `_file` and `_env` keys hold no secret."""
+    """The line with stars for what follows a password-like key (not `_file`, `_env`) and for a URL but its host."""
+    line = _SECRET_ADDRESS.sub(_starred_address, line)
     match = _SECRET_LINE.search(line)
     if match is None or not is_secret(match["key"]):
         return line
     return line[: match.start("value")] + "*" * len(match["value"])
+
+
+def _starred_address(match: re.Match[str]) -> str:
+    stars = {name: "*" * len(match[name] or "") for name in ("user", "rest")}
+    return f"{match['scheme']}{stars['user']}{match['host']}{stars['rest']}"
 
 
 def _decode(content: bytes, file: str) -> str:

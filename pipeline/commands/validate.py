@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from longwatch.pipeline.config import Config, EmbeddedSink, Entity, Format, Limits, Source, Threshold, load_config
+from longwatch.pipeline.config import (
+    Config,
+    EmbeddedSink,
+    Entity,
+    Format,
+    Limits,
+    Relay,
+    Source,
+    Threshold,
+    load_config,
+)
 from longwatch.pipeline.console import write_line
 from longwatch.pipeline.errors import ConfigError
 
@@ -31,6 +41,8 @@ def summary(config: Config, file: str) -> Iterator[tuple[str, str]]:
     yield "bundle", _bundle(config, file)
     yield "thresholds", _thresholds(config)
     yield "sink", _sink(config)
+    if config.relay is not None:
+        yield "relay", _relay(config.relay)
 
 
 def _source(source: Source, group: str) -> str:
@@ -106,3 +118,9 @@ def _sink(config: Config) -> str:
     embedded = config.sink.embedded or EmbeddedSink()
     also = [str(embedded.file)] if embedded.file is not None else []
     return " and ".join([f"database {embedded.database}", *also, *(["standard output"] if embedded.stdout else [])])
+
+
+def _relay(relay: Relay) -> str:
+    targets = ", ".join(f"{target.name} ({target.kind})" for target in relay.targets)
+    letters = relay.dead_letters.topic or relay.dead_letters.file
+    return f"to {targets}; given up after {relay.retry.give_up_after}; its dead letters in {letters}"

@@ -25,6 +25,8 @@ from longwatch.pipeline.config.format import (
 )
 from longwatch.pipeline.config.kafka_client import ClientOptions
 from longwatch.pipeline.config.load import config_from, load_config
+from longwatch.pipeline.config.relay import Relay
+from longwatch.pipeline.config.relay_targets import Allow, Target
 from longwatch.pipeline.config.root import Config
 from longwatch.pipeline.config.sink import EmbeddedSink, KafkaSink, Sink
 from longwatch.pipeline.config.source import AsTopic, FilesSource, KafkaSource, Source, StdinSource
@@ -32,6 +34,7 @@ from longwatch.pipeline.config.values import Duration, Size
 
 __all__ = [
     "Alerts",
+    "Allow",
     "AsTopic",
     "ClientOptions",
     "Config",
@@ -48,6 +51,7 @@ __all__ = [
     "Mask",
     "Match",
     "OtelFormat",
+    "Relay",
     "Rfc3164Format",
     "Rfc5424Format",
     "Rule",
@@ -56,6 +60,7 @@ __all__ = [
     "Size",
     "Source",
     "StdinSource",
+    "Target",
     "Templates",
     "TextFormat",
     "TextTimestamp",

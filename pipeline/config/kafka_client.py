@@ -1,12 +1,12 @@
 """How longwatch talks to the brokers: options of the Kafka client, secrets read from files or the environment."""
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, SecretStr
 
 from longwatch.pipeline.config.base import Model, Problem, validation_error
+from longwatch.pipeline.config.secrets import UnreadableSecretError, read_secret
 from longwatch.pipeline.config.values import Text, VariableName, YamlPath
 
 Milliseconds = int
@@ -99,8 +99,8 @@ class ClientOptions(Model):
         problems = []
         for name in _SECRETS:
             try:
-                secret = _secret(getattr(self, f"{name}_file"), getattr(self, f"{name}_env"), name)
-            except _UnreadableError as error:
+                secret = read_secret(getattr(self, f"{name}_file"), getattr(self, f"{name}_env"), name)
+            except UnreadableSecretError as error:
                 problems.append(error.problem)
             else:
                 self._secrets.update({name: SecretStr(secret)} if secret is not None else {})
@@ -146,41 +146,3 @@ class ClientOptions(Model):
                 )
             ]
         return []
-
-
-class _UnreadableError(Exception):
-    """A secret that is named but not there."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-def _secret(file: Path | None, variable: str | None, name: str) -> str | None:
-    if file is not None and variable is not None:
-        raise _UnreadableError(Problem(f"`{name}_file` and `{name}_env` are both set", "keep one", (f"{name}_env",)))
-    if variable is not None:
-        return _from_environment(variable, f"{name}_env")
-    return _from_file(file, f"{name}_file") if file is not None else None
-
-
-def _from_environment(variable: str, key: str) -> str:
-    value = os.environ.get(variable, "")
-    if not value:
-        raise _UnreadableError(
-            Problem(f"environment variable `{variable}` is not set", "set it for this process", (key,))
-        )
-    return value
-
-
-def _from_file(file: Path, key: str) -> str:
-    try:
-        value = file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise _UnreadableError(
-            Problem(f"cannot read the secret in {file}: {reason}", "check path and rights", (key,))
-        ) from None
-    if not value:
-        raise _UnreadableError(Problem(f"the secret in {file} is empty", "write it on one line", (key,)))
-    return value

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from longwatch.pipeline.config.base import Problem
 from longwatch.pipeline.config.problems import file_error
 from longwatch.pipeline.config.root import Config
 from longwatch.pipeline.errors import ConfigError
@@ -40,6 +41,13 @@ def config_from(document: YamlDocument, folder: Path, overrides: Mapping[str, st
         return Config.model_validate(value, by_alias=True, by_name=False, context={"folder": folder})
     except ValidationError as error:
         raise file_error(error, document, overrides) from None
+
+
+def error_at(path: Path, problem: Problem) -> ConfigError:
+    """A problem that showed only when the configuration was put to use, at its place in the file."""
+    document = read_yaml(path)
+    where = ".".join(map(str, problem.at))
+    return document.error(f"{where}: {problem.message}", problem.hint, document.value_mark(problem.at))
 
 
 def _replaced(value: Any, keys: list[str], new: Any, whole: str) -> Any:

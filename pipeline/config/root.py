@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from longwatch.pipeline.config.base import Model, Problem
+from longwatch.pipeline.config.base import Location, Model, Problem
 from longwatch.pipeline.config.detection import Alerts, Scorer, Templates, Thresholds, Windows
 from longwatch.pipeline.config.format import Entity, Format
+from longwatch.pipeline.config.relay import Relay
 from longwatch.pipeline.config.sink import Sink
 from longwatch.pipeline.config.source import Source
 from longwatch.pipeline.config.values import YamlPath
@@ -38,6 +39,9 @@ class Config(Model):
     thresholds: Thresholds = Field(default_factory=Thresholds, description="When an alert is raised.")
     alerts: Alerts = Field(default_factory=Alerts, description="What an alert carries.")
     sink: Sink = Field(description="Where alerts go.")
+    relay: Relay | None = Field(
+        default=None, description="Who gets the alerts of the topic; `longwatch relay` delivers."
+    )
 
     @property
     def group_id(self) -> str:
@@ -68,7 +72,12 @@ class Config(Model):
         return write_yaml(self.model_dump(mode="json", exclude_none=True))
 
     def _problems(self) -> list[Problem]:
-        return [*self.entity.problems_with(self.format), *self._source_problems(), *self._sink_problems()]
+        return [
+            *self.entity.problems_with(self.format),
+            *self._source_problems(),
+            *self._sink_problems(),
+            *self._relay_problems(),
+        ]
 
     def _source_problems(self) -> list[Problem]:
         if self.source.kafka is not None:
@@ -89,15 +98,25 @@ class Config(Model):
             return [Problem(message, "use `sink.embedded`", ("sink", "kafka"))]
         return self._topic_problems(self.source.kafka.topic)
 
+    def _relay_problems(self) -> list[Problem]:
+        if self.relay is None or self.sink.kafka is not None:
+            return []
+        message = f"`relay` reads the topic of `sink.kafka`, found `sink.{self.sink.kind}`"
+        return [Problem(message, "use `sink.kafka`", ("relay",), at_key=True)]
+
     def _topic_problems(self, source_topic: str) -> list[Problem]:
         taken = {source_topic: "source.kafka.topic"}
         problems = []
-        for key in ("alerts", "dead_letters", "late"):
-            topic = getattr(self.sink.kafka, key)
+        named: list[tuple[Location, str | None]] = [
+            (("sink", "kafka", key), getattr(self.sink.kafka, key)) for key in ("alerts", "dead_letters", "late")
+        ]
+        if self.relay is not None:
+            named.append((("relay", "dead_letters", "topic"), self.relay.dead_letters.topic))
+        for at, topic in named:
             if topic in taken:
                 message = f"topic `{topic}` is also {taken[topic]}"
-                problems.append(Problem(message, "give each its own topic", ("sink", "kafka", key)))
-            taken.setdefault(topic, f"sink.kafka.{key}")
+                problems.append(Problem(message, "give each its own topic", at))
+            taken.setdefault(topic or "", ".".join(map(str, at)))
         return problems
 
 

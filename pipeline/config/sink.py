@@ -18,7 +18,9 @@ class KafkaSink(Model):
     late: TopicName = Field(
         default="longwatch.late", description="Topic for events that came too late for their window."
     )
-    create_topics: bool = Field(default=False, description="Create those of the three topics that do not exist.")
+    create_topics: bool = Field(
+        default=False, description="Create those of these topics, and the relay's, that do not exist."
+    )
     transaction_timeout: PositiveDuration = Field(
         default=Duration(15_000), description="The broker aborts a transaction open this long."
     )

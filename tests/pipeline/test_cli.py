@@ -8,10 +8,24 @@ from pathlib import Path
 import pytest
 import structlog
 
-from longwatch.pipeline import cli
+from longwatch.pipeline import cli_command
 from longwatch.pipeline.cli import main
 
-VERBS = ("demo", "init", "validate", "train", "run", "backtest", "export", "schema", "version")
+VERBS = (
+    "demo",
+    "init",
+    "validate",
+    "train",
+    "run",
+    "relay",
+    "dlq",
+    "backtest",
+    "verify",
+    "doctor",
+    "export",
+    "schema",
+    "version",
+)
 CONSOLE = Path(sys.executable).with_name("longwatch")
 
 
@@ -32,7 +46,7 @@ def stub(monkeypatch, tmp_path):
     def install(verb: str, body: str) -> None:
         (tmp_path / f"stub_{verb}.py").write_text(body, encoding="utf-8")
         monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.setattr(cli, "import_module", lambda name: __import__(f"stub_{name.rpartition('.')[2]}"))
+        monkeypatch.setattr(cli_command, "import_module", lambda name: __import__(f"stub_{name.rpartition('.')[2]}"))
         monkeypatch.delitem(sys.modules, f"stub_{verb}", raising=False)
 
     return install
@@ -213,6 +227,13 @@ CALLS = [
             "exclude_entities": Path("e.txt"),
             "until": None,
         },
+    ),
+    *(
+        (
+            [verb, "a.yaml", "--json", "--set", "a.b=c"],
+            {"config": Path("a.yaml"), "overrides": {"a.b": "c"}, "as_json": True},
+        )
+        for verb in ("verify", "doctor")
     ),
     (["export", "b", "--out", "m.onnx"], {"bundle": Path("b"), "out": Path("m.onnx")}),
     (["demo", "--seed", "3", "--days", "2", "--out", "d"], {"seed": 3, "days": 2, "out": Path("d")}),

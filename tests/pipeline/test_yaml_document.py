@@ -154,3 +154,16 @@ def test_where_a_secret_is_kept_is_no_secret():
 def test_a_syntax_error_never_quotes_a_secret():
     assert "hunter2" not in str(problem("password: hunter2: x\n"))
     assert "hunter2" not in str(problem("password: |\n  a\n hunter2: 1\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("url: https://me:pw@host.example/T0/B0", "url: https://******host.example******"),
+        ("- {url: 'https://a.example:8443/x?y=z', name: a}", "- {url: 'https://a.example:8443******', name: a}"),
+        ("signing_key: abc", "signing_key: ***"),
+        ("signing_key_env: ABC", "signing_key_env: ABC"),
+    ],
+)
+def test_a_web_address_is_quoted_without_what_may_be_a_secret(line: str, shown: str):
+    assert star_out(line) == shown

@@ -1,0 +1,45 @@
+"""`longwatch relay pipeline.yaml`: committed alerts to whoever must know, until it is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from longwatch.pipeline.clock import SystemClock
+from longwatch.pipeline.commands.run import stopped_by_signals
+from longwatch.pipeline.config import Relay, load_config
+from longwatch.pipeline.config.load import error_at
+from longwatch.pipeline.config.secrets import UnreadableSecretError
+from longwatch.pipeline.errors import ConfigError
+from longwatch.pipeline.relay.guard import Guard
+from longwatch.pipeline.relay.kafka import open_relay, open_sends
+from longwatch.pipeline.relay.targets import Send
+
+log = structlog.get_logger("longwatch.relay")
+
+
+def relay(
+    config: Path, overrides: Mapping[str, str], until_end: bool, instance: str | None, max_seconds: float | None
+) -> int:
+    """Delivers alert messages at least once; SIGTERM and SIGINT wait for what is under way, commit, and stop."""
+    loaded = load_config(config, overrides)
+    if loaded.relay is None:
+        raise ConfigError(
+            "`relay` is missing", "name the targets there: see configs/pipeline/relay.yaml", file=str(config)
+        )
+    clock = SystemClock()
+    sends = _sends(config, loaded.relay, clock)
+    with stopped_by_signals(max_seconds) as stop, open_relay(loaded, sends, clock, instance) as opened:
+        log.info("started", pipeline=loaded.pipeline, targets=",".join(each.name for each in loaded.relay.targets))
+        done = opened.relay.run(stop, opened.at_end if until_end else lambda: False)
+    log.info("stopped", read=done.read, dead_letters=done.dead_letters, commits=done.commits)
+    return 0
+
+
+def _sends(config: Path, section: Relay, clock: SystemClock) -> list[Send]:
+    try:
+        return open_sends(section, Guard(section.allow), clock)
+    except UnreadableSecretError as error:
+        raise error_at(config, error.problem) from None
