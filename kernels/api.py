@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, overload
 
 import torch
@@ -183,34 +184,20 @@ def _triton(
     sink: Tensor | None,
     _return_lse: bool,
     deterministic: bool,
+    *,
+    short: bool = False,
 ) -> Result:
     if not _HAS_TRITON:
-        raise ValueError("implementation: 'triton' needs triton, which is not installed; expected 'auto' or 'gather'")
+        name = "int8" if short else "triton"
+        raise ValueError(f"implementation: {name!r} needs triton, which is not installed; expected 'auto' or 'gather'")
     from longwatch.kernels.triton_impl.attention import triton_attention
 
-    return triton_attention(query, key, value, plan, scale, sink, deterministic)
-
-
-def _int8(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: AnyPlan,
-    scale: float,
-    sink: Tensor | None,
-    _return_lse: bool,
-    deterministic: bool,
-) -> Result:
-    if not _HAS_TRITON:
-        raise ValueError("implementation: 'int8' needs triton, which is not installed; expected 'auto' or 'gather'")
-    from longwatch.kernels.triton_impl.attention import triton_attention
-
-    return triton_attention(query, key, value, plan, scale, sink, deterministic, short=True)
+    return triton_attention(query, key, value, plan, scale, sink, deterministic, short=short)
 
 
 _IMPLEMENTATIONS: dict[str, Implementation] = {
     "reference": _reference,
     "gather": _gather,
     "triton": _triton,
-    "int8": _int8,
+    "int8": partial(_triton, short=True),
 }
