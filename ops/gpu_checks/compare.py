@@ -6,6 +6,8 @@ from torch import Tensor
 from gpu_checks.case import DTYPES, Case, Inputs
 from gpu_checks.exact import Result
 
+LARGEST = "largest error"
+
 
 def ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
     """The spacing of dtype's numbers at each value, subnormal spacing at and near 0."""
@@ -48,16 +50,14 @@ def _judge(
 ) -> None:
     """The largest error: at most so many times SDPA's, and 2 ulp of the element. The root mean square: so many times.
 
-    The second is the sharper one: the largest of few numbers is luck.
+    The second is the sharper one: the largest of few numbers is luck, and numerics.py draws such a case again.
     """
     error, theirs = errors[0], errors[1].max()
     allowed = factors[0] * theirs + 2 * ulp(exact, dtype) + floor
     ratios[f"{name}_max"] = _ratio(error.max(), theirs)
     if not bool((error <= allowed).all()):
         at = int(torch.nan_to_num(error - allowed, nan=torch.inf).argmax())
-        found.append(
-            f"{name}: largest error {_show(error.max())}, SDPA's {_show(theirs)}, worst at {_place(error, at)}"
-        )
+        found.append(f"{name}: {LARGEST} {_show(error.max())}, SDPA's {_show(theirs)}, worst at {_place(error, at)}")
     whole, other = error.norm(), errors[1].norm()
     ratios[name] = _ratio(whole, other)
     allowed = factors[1] * other + torch.finfo(dtype).eps / 16 * exact.norm() + floor * error.numel() ** 0.5

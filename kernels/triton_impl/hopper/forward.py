@@ -13,6 +13,7 @@ from longwatch.kernels.triton_impl.device_plan import DevicePlan
 from longwatch.kernels.triton_impl.forward import LOG2_E
 from longwatch.kernels.triton_impl.hopper.launch import HopperLaunch, describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.ring import (
+    copy_block,
     ends_of,
     mask_scores,
     online_rows,
@@ -24,7 +25,6 @@ from longwatch.kernels.triton_impl.hopper.ring import (
     tile_of,
     trim,
     turn_of,
-    zeroed,
 )
 
 __all__ = ["hopper_forward", "launch_of"]
@@ -32,16 +32,17 @@ __all__ = ["hopper_forward", "launch_of"]
 
 @gluon.jit
 def _copy(
-    query, key, value, q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+    query, key, value, q_smem, k_smem, v_smem, q_full, q_empty, full, empty, tail,
     tiles, rows, entries, tile_count, works, programs,
     HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
     STAGES: gl.constexpr,
 ):  # fmt: skip
     step = 0
+    tails = 0
     for lap in range(0, (works + programs - 1) // programs):
         work = turn_of(lap, programs)
         if work < works:
-            head, first, _, document, _, begin, end = tile_of(
+            head, first, _, document, document_stop, begin, end = tile_of(
                 work, works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
             )
             slot = lap & 1
@@ -55,9 +56,10 @@ def _copy(
                 start = document + (gl.load(entries + at) >> 4) * 64
                 stage = step % STAGES
                 mbarrier.wait(empty.index(stage), (step // STAGES & 1) ^ 1)
-                mbarrier.expect(full.index(stage), 2 * 64 * D * 2)
-                tma.async_copy_global_to_shared(key, [start, lane], full.index(stage), k_smem.index(stage))
-                tma.async_copy_global_to_shared(value, [start, lane], full.index(stage), v_smem.index(stage))
+                tails = copy_block(
+                    key, value, [start, lane], k_smem.index(stage), v_smem.index(stage), full.index(stage), tail, tails,
+                    document_stop - start, 2 * 64 * D * 2,
+                )  # fmt: skip
                 step += 1
 
 
@@ -79,7 +81,7 @@ def _attend(
     for lap in range(0, (works + programs - 1) // programs):
         work = turn_of(lap, programs)
         if work < works:
-            head, first, stop, document, document_stop, begin, end = tile_of(
+            head, first, stop, document, _, begin, end = tile_of(
                 work, works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
             )
             first_entry, last_entry = ends_of(begin, end, entries)
@@ -108,11 +110,11 @@ def _attend(
                     scores = mask_scores(
                         scores, row, start, first - document, held_to, column, HAS_COLUMNS, scores_layout
                     )
-                weights, row_max, row_sum, rescale = online_rows(scores, row_max, row_sum, scale_log2)
-                weights = gl.convert_layout(weights.to(dtype), weights_layout)
+                weights, row_max, rescale = online_rows(scores, row_max, scale_log2)
+                left = gl.convert_layout(weights.to(dtype), weights_layout)
                 acc = acc * gl.convert_layout(rescale, out_row)[:, None]
-                block = zeroed(v_smem, stage, STAGES + HALF, document_stop - document - start)
-                acc = warpgroup_mma(weights, v_smem.index(block), acc, is_async=True)
+                acc = warpgroup_mma(left, v_smem.index(stage), acc, is_async=True)
+                row_sum = row_sum * rescale + gl.sum(weights, 1)
                 acc = warpgroup_mma_wait(0, deps=[acc])
                 mbarrier.arrive(empty.index(stage), count=1)
                 step += 1
@@ -127,14 +129,13 @@ def _forward(
     scale_log2, tokens, tile_count, column_length, works, programs,
     HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
     STAGES: gl.constexpr, HAS_SINK: gl.constexpr, HAS_COLUMNS: gl.constexpr,
-    WORKER_REGS: gl.constexpr,
+    WORKER_REGS: gl.constexpr, COPY_REGS: gl.constexpr,
 ):  # fmt: skip
     dtype: gl.constexpr = query.dtype
     q_smem = gl.allocate_shared_memory(dtype, [4, 64, D], query.layout)
     k_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], key.layout)
-    # Two blocks more, one a warpgroup, for values with zeros behind the document's end.
-    v_smem = gl.allocate_shared_memory(dtype, [STAGES + 2, 64, D], value.layout)
-    q_full, q_empty, full, empty = open_barriers(STAGES)
+    v_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], value.layout)
+    q_full, q_empty, full, empty, tail = open_barriers(STAGES)
     gl.warp_specialize(
         [
             (_attend, (
@@ -150,21 +151,21 @@ def _forward(
                 1, HEADS, PATTERN_HEADS, D, STAGES, HAS_SINK, HAS_COLUMNS,
             )),
             (_copy, (
-                query, key, value, q_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+                query, key, value, q_smem, k_smem, v_smem, q_full, q_empty, full, empty, tail,
                 tiles, rows, entries, tile_count, works, programs,
                 HEADS, GROUP, PATTERN_HEADS, D, STAGES,
             )),
         ],
         [4, 1],
-        [WORKER_REGS, 24],
+        [WORKER_REGS, COPY_REGS],
     )  # fmt: skip
 
 
 def launch_of(width: int) -> HopperLaunch:
     """The launch for a head width; timings in ops/EXPERIMENTS.md."""
     if width <= 64:
-        return HopperLaunch(stages=4, registers=80, worker_registers=104, programs=2)
-    return HopperLaunch(stages=3, registers=168, worker_registers=240, programs=1)
+        return HopperLaunch(stages=4, registers=80, worker_registers=104, copy_registers=32, programs=2)
+    return HopperLaunch(stages=3, registers=168, worker_registers=232, copy_registers=40, programs=1)
 
 
 def hopper_forward(
@@ -189,6 +190,6 @@ def hopper_forward(
         scale * LOG2_E, tokens, plan.tiles.shape[0], column_length, works, programs,
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
         STAGES=launch.stages, HAS_SINK=sink is not None, HAS_COLUMNS=plan.columns is not None,
-        WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
+        WORKER_REGS=launch.worker_registers, COPY_REGS=launch.copy_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     return out, lse

@@ -11,14 +11,15 @@ from longwatch.kernels.triton_impl.device_plan import TILE, DevicePlan
 from longwatch.kernels.triton_impl.forward import LOG2_E
 from longwatch.kernels.triton_impl.hopper.launch import HopperLaunch, describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.ring import (
+    copy_block,
     ends_of,
     keep_columns,
     open_barriers,
     skip,
     span,
+    store_block,
     trim,
     turn_of,
-    zeroed,
 )
 
 __all__ = ["hopper_key_gradients", "launch_of"]
@@ -52,7 +53,7 @@ def _place_of(tile, tiles):
 
 @gluon.jit
 def _copy(
-    query, key, value, grad_out, numbers, k_smem, v_smem, q_smem, do_smem, n_smem, k_full, k_empty, full, empty,
+    query, key, value, grad_out, numbers, k_smem, v_smem, q_smem, do_smem, n_smem, k_full, k_empty, full, empty, tail,
     items, tiles, entries, tokens, item_count, works, programs,
     KV_HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
     STAGES: gl.constexpr,
@@ -60,6 +61,7 @@ def _copy(
     place = gl.arange(0, 64, layout=gl.BlockedLayout([2], [32], [1], [0]))
     step = 0
     turn = 0
+    tails = 0
     for lap in range(0, (works + programs - 1) // programs):
         head, tile, begin, end, _ = _item_of(turn_of(lap, programs), works, items, item_count, KV_HEADS, PATTERN_HEADS)
         first, stop, document, document_stop = _place_of(tile, tiles)
@@ -78,10 +80,10 @@ def _copy(
                     start = document + (gl.load(entries + begin + at) >> 4) * 64
                     stage = step % STAGES
                     mbarrier.wait(empty.index(stage), (step // STAGES & 1) ^ 1)
-                    mbarrier.expect(full.index(stage), 2 * 64 * D * 2)
-                    lane = query_head * D
-                    tma.async_copy_global_to_shared(query, [start, lane], full.index(stage), q_smem.index(stage))
-                    tma.async_copy_global_to_shared(grad_out, [start, lane], full.index(stage), do_smem.index(stage))
+                    tails = copy_block(
+                        query, grad_out, [start, query_head * D], q_smem.index(stage), do_smem.index(stage),
+                        full.index(stage), tail, tails, document_stop - start, 2 * 64 * D * 2, True,
+                    )  # fmt: skip
                     # The copy engine takes rows from any place, but columns from multiples of 16 bytes only.
                     number_at = start + place
                     there = number_at < document_stop
@@ -97,7 +99,7 @@ def _copy(
 
 @gluon.jit
 def _weights(
-    scores, shift, scale_log2, kind, row, start, first, inside, band, column,
+    scores, shift, scale_log2, kind, row, start, first, band, column,
     HAS_COLUMNS: gl.constexpr, layout: gl.constexpr,
 ):  # fmt: skip
     """Attention weights [64 keys, 64 queries], 0 where a query does not see a key; row [64] is the key's place."""
@@ -112,8 +114,6 @@ def _weights(
         else:
             needs_high = start + 63 >= first + limit
             weights = keep_columns(weights, low, low + limit, first + 63 > start, needs_high, 0.0, layout)
-        if inside < 64:
-            weights = gl.where(place < inside, weights, 0.0)
     return weights
 
 
@@ -134,17 +134,16 @@ def _gather(
     turn = 0
     # An item's numbers are asked for while the item before is computed.
     head, tile, begin, end, part = _item_of(turn_of(0, programs), works, items, item_count, KV_HEADS, PATTERN_HEADS)
-    first, stop, document, document_stop = _place_of(tile, tiles)
+    first, stop, document, _ = _place_of(tile, tiles)
     first_entry, last_entry = ends_of(begin, end, entries)
     for lap in range(0, (works + programs - 1) // programs):
         next_head, next_tile, next_begin, next_end, next_part = _item_of(
             turn_of(lap + 1, programs), works, items, item_count, KV_HEADS, PATTERN_HEADS
         )
-        next_first, next_stop, next_document, next_document_stop = first, stop, document, document_stop
+        next_first, next_stop, next_document = first, stop, document
         if first < stop:
             band = gl.load(bands + head // PATTERN_HEADS)
             column = columns + head // PATTERN_HEADS * column_length
-            length = document_stop - document
             at_first = first + HALF * 64 - document
             row = at_first + gl.arange(0, 64, layout=gl.SliceLayout(1, scores_layout))
             steps = end - begin
@@ -156,25 +155,22 @@ def _gather(
             mbarrier.wait(k_full.index(turn & 1), turn >> 1 & 1)
             k = k_smem.index((turn & 1) * 2 + HALF)
             v = v_smem.index((turn & 1) * 2 + HALF)
-            next_first, next_stop, next_document, next_document_stop = _place_of(next_tile, tiles)
+            next_first, next_stop, next_document, _ = _place_of(next_tile, tiles)
             for _ in range(0, GROUP):
-                inside = 64
                 step = skip(step, lead, full, empty, STAGES)
                 if lead + trail < steps:
                     entry = gl.load(entries + begin + lead)
                     start = (entry >> 4) * 64
-                    inside = length - start
                     stage = step % STAGES
                     mbarrier.wait(full.index(stage), step // STAGES & 1)
-                    block = zeroed(do_smem, stage, STAGES + HALF, inside)
-                    do = do_smem.index(block)
+                    do = do_smem.index(stage)
                     scores = warpgroup_mma(k, q_smem.index(stage).permute([1, 0]), zero, use_acc=False, is_async=True)
                     grads = warpgroup_mma(v, do.permute([1, 0]), zero, use_acc=False, is_async=True)
                     shift = n_smem.index(2 * stage).load(query_layout)[None, :]
                     delta = n_smem.index(2 * stage + 1).load(query_layout)[None, :]
                     scores, grads = warpgroup_mma_wait(0, deps=[scores, grads])
                     weights = _weights(
-                        scores, shift, scale_log2, entry >> 2 * HALF & 3, row, start, at_first, inside,
+                        scores, shift, scale_log2, entry >> 2 * HALF & 3, row, start, at_first,
                         band, column, HAS_COLUMNS, scores_layout,
                     )  # fmt: skip
                     left = gl.convert_layout(weights.to(dtype), left_layout)
@@ -189,19 +185,16 @@ def _gather(
                     start = (entry >> 4) * 64
                     stage = step % STAGES
                     held = (step - 1) % STAGES
-                    held_block = zeroed(q_smem, held, STAGES + HALF, inside)
-                    inside = length - start
                     mbarrier.wait(full.index(stage), step // STAGES & 1)
-                    block = zeroed(do_smem, stage, STAGES + HALF, inside)
-                    do = do_smem.index(block)
+                    do = do_smem.index(stage)
                     scores = warpgroup_mma(k, q_smem.index(stage).permute([1, 0]), zero, use_acc=False, is_async=True)
                     grads = warpgroup_mma(v, do.permute([1, 0]), zero, use_acc=False, is_async=True)
-                    dk = warpgroup_mma(slopes, q_smem.index(held_block), dk, is_async=True)
+                    dk = warpgroup_mma(slopes, q_smem.index(held), dk, is_async=True)
                     shift = n_smem.index(2 * stage).load(query_layout)[None, :]
                     delta = n_smem.index(2 * stage + 1).load(query_layout)[None, :]
                     scores = warpgroup_mma_wait(2, deps=[scores])
                     weights = _weights(
-                        scores, shift, scale_log2, entry >> 2 * HALF & 3, row, start, at_first, inside,
+                        scores, shift, scale_log2, entry >> 2 * HALF & 3, row, start, at_first,
                         band, column, HAS_COLUMNS, scores_layout,
                     )  # fmt: skip
                     left = gl.convert_layout(weights.to(dtype), left_layout)
@@ -214,33 +207,31 @@ def _gather(
                     step += 1
                 if lead + trail < steps:
                     held = (step - 1) % STAGES
-                    held_block = zeroed(q_smem, held, STAGES + HALF, inside)
-                    dk = warpgroup_mma(slopes, q_smem.index(held_block), dk, is_async=True)
+                    dk = warpgroup_mma(slopes, q_smem.index(held), dk, is_async=True)
                     dk, slopes = warpgroup_mma_wait(0, deps=[dk, slopes])
                     mbarrier.arrive(empty.index(held), count=1)
                 step = skip(step, trail, full, empty, STAGES)
             first_entry, last_entry = ends_of(next_begin, next_end, entries)
             mbarrier.arrive(k_empty.index(turn & 1), count=1)
             turn += 1
-            line = HALF * 64 + gl.arange(0, 64, layout=gl.SliceLayout(1, sum_layout))[:, None]
-            lane = gl.arange(0, D, layout=gl.SliceLayout(0, sum_layout))[None, :]
             dk = dk * scale
             whole = True
             if SPLIT:
                 whole = part < 0
                 if part >= 0:
+                    line = HALF * 64 + gl.arange(0, 64, layout=gl.SliceLayout(1, sum_layout))[:, None]
+                    lane = gl.arange(0, D, layout=gl.SliceLayout(0, sum_layout))[None, :]
                     place = ((head * part_count + part).to(gl.int64) * 128 + line) * D + lane
                     gl.store(parts + place, dk)
                     gl.store(parts + KV_HEADS * part_count * 128 * D + place, dv)
             if whole:
-                place = ((first + line).to(gl.int64) * KV_HEADS + head) * D + lane
-                gl.store(grad_key + place, dk.to(dtype), mask=first + line < stop)
-                gl.store(grad_value + place, dv.to(dtype), mask=first + line < stop)
+                store_block(grad_key, dk, first + HALF * 64, stop, head, KV_HEADS, D)
+                store_block(grad_value, dv, first + HALF * 64, stop, head, KV_HEADS, D)
         else:
-            next_first, next_stop, next_document, next_document_stop = _place_of(next_tile, tiles)
+            next_first, next_stop, next_document, _ = _place_of(next_tile, tiles)
             first_entry, last_entry = ends_of(next_begin, next_end, entries)
         head, tile, begin, end, part = next_head, next_tile, next_begin, next_end, next_part
-        first, stop, document, document_stop = next_first, next_stop, next_document, next_document_stop
+        first, stop, document = next_first, next_stop, next_document
 
 
 @gluon.jit
@@ -248,15 +239,16 @@ def _gradients(
     query, key, value, grad_out, numbers, grad_key, grad_value, parts, items, tiles, entries, columns, bands,
     scale, scale_log2, tokens, item_count, column_length, part_count, works, programs,
     KV_HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
-    STAGES: gl.constexpr, HAS_COLUMNS: gl.constexpr, SPLIT: gl.constexpr, WORKER_REGS: gl.constexpr,
+    STAGES: gl.constexpr, HAS_COLUMNS: gl.constexpr, SPLIT: gl.constexpr,
+    WORKER_REGS: gl.constexpr, COPY_REGS: gl.constexpr,
 ):  # fmt: skip
     dtype: gl.constexpr = query.dtype
     k_smem = gl.allocate_shared_memory(dtype, [4, 64, D], key.layout)
     v_smem = gl.allocate_shared_memory(dtype, [4, 64, D], value.layout)
-    q_smem = gl.allocate_shared_memory(dtype, [STAGES + 2, 64, D], query.layout)
-    do_smem = gl.allocate_shared_memory(dtype, [STAGES + 2, 64, D], grad_out.layout)
+    q_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], query.layout)
+    do_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], grad_out.layout)
     n_smem = gl.allocate_shared_memory(gl.float32, [STAGES * 2, 64], gl.SwizzledSharedLayout(1, 1, 1, [0]))
-    k_full, k_empty, full, empty = open_barriers(STAGES, 2)
+    k_full, k_empty, full, empty, tail = open_barriers(STAGES, 2)
     gl.warp_specialize(
         [
             (_gather, (
@@ -273,18 +265,18 @@ def _gradients(
             )),
             (_copy, (
                 query, key, value, grad_out, numbers, k_smem, v_smem, q_smem, do_smem, n_smem,
-                k_full, k_empty, full, empty, items, tiles, entries, tokens, item_count, works, programs,
+                k_full, k_empty, full, empty, tail, items, tiles, entries, tokens, item_count, works, programs,
                 KV_HEADS, GROUP, PATTERN_HEADS, D, STAGES,
             )),
         ],
         [4, 1],
-        [WORKER_REGS, 40],
+        [WORKER_REGS, COPY_REGS],
     )  # fmt: skip
 
 
-def launch_of(width: int) -> HopperLaunch:
-    """The launch for a head width; timings in ops/EXPERIMENTS.md."""
-    return HopperLaunch(stages=4 if width == 64 else 6, registers=168, worker_registers=232, programs=1)
+def launch_of(_width: int) -> HopperLaunch:
+    """The launch, the same for both head widths; timings in ops/EXPERIMENTS.md."""
+    return HopperLaunch(stages=6, registers=168, worker_registers=224, copy_registers=56, programs=1)
 
 
 def hopper_key_gradients(
@@ -308,7 +300,7 @@ def hopper_key_gradients(
         plan.parts, works, programs,
         KV_HEADS=kv_heads, GROUP=query.shape[1] // kv_heads, PATTERN_HEADS=kv_heads // groups, D=width,
         STAGES=launch.stages, HAS_COLUMNS=plan.columns is not None, SPLIT=plan.parts > 0,
-        WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
+        WORKER_REGS=launch.worker_registers, COPY_REGS=launch.copy_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     if plan.parts:
         sum_parts(grad_key, grad_value, parts, plan)

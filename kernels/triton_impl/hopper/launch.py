@@ -21,6 +21,7 @@ class HopperLaunch:
     stages: int
     registers: int
     worker_registers: int
+    copy_registers: int
     programs: int  # a multiprocessor
 
 

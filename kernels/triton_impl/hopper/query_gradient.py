@@ -10,15 +10,16 @@ from longwatch.kernels.triton_impl.device_plan import DevicePlan
 from longwatch.kernels.triton_impl.forward import LOG2_E
 from longwatch.kernels.triton_impl.hopper.launch import HopperLaunch, describe, multiprocessors
 from longwatch.kernels.triton_impl.hopper.ring import (
+    copy_block,
     ends_of,
     keep_columns,
     open_barriers,
     skip,
     span,
+    store_block,
     tile_of,
     trim,
     turn_of,
-    zeroed,
 )
 
 __all__ = ["hopper_query_gradient", "launch_of", "row_numbers"]
@@ -26,16 +27,17 @@ __all__ = ["hopper_query_gradient", "launch_of", "row_numbers"]
 
 @gluon.jit
 def _copy(
-    query, key, value, grad_out, q_smem, do_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+    query, key, value, grad_out, q_smem, do_smem, k_smem, v_smem, q_full, q_empty, full, empty, tail,
     tiles, rows, entries, tile_count, works, programs,
     HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
     STAGES: gl.constexpr,
 ):  # fmt: skip
     step = 0
+    tails = 0
     for lap in range(0, (works + programs - 1) // programs):
         work = turn_of(lap, programs)
         if work < works:
-            head, first, _, document, _, begin, end = tile_of(
+            head, first, _, document, document_stop, begin, end = tile_of(
                 work, works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
             )
             slot = lap & 1
@@ -50,9 +52,10 @@ def _copy(
                 start = document + (gl.load(entries + begin + at) >> 4) * 64
                 stage = step % STAGES
                 mbarrier.wait(empty.index(stage), (step // STAGES & 1) ^ 1)
-                mbarrier.expect(full.index(stage), 2 * 64 * D * 2)
-                tma.async_copy_global_to_shared(key, [start, lane], full.index(stage), k_smem.index(stage))
-                tma.async_copy_global_to_shared(value, [start, lane], full.index(stage), v_smem.index(stage))
+                tails = copy_block(
+                    value, key, [start, lane], v_smem.index(stage), k_smem.index(stage), full.index(stage), tail, tails,
+                    document_stop - start, 2 * 64 * D * 2,
+                )  # fmt: skip
                 step += 1
 
 
@@ -126,7 +129,7 @@ def _gather(
     dtype: gl.constexpr = k_smem.dtype
     step = 0
     # A tile's numbers are asked for while the tile before is computed.
-    head, first, stop, document, document_stop, begin, end = tile_of(
+    head, first, stop, document, _, begin, end = tile_of(
         turn_of(0, programs), works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
     )
     first_entry, last_entry = ends_of(begin, end, entries)
@@ -134,14 +137,13 @@ def _gather(
         out, grad_out, lse, first + HALF * 64, stop, head, tokens, grad_row, grad_head, HEADS, D, row_layout
     )
     for lap in range(0, (works + programs - 1) // programs):
-        next_head, next_first, next_stop, next_document, next_document_stop, next_begin, next_end = tile_of(
+        next_head, next_first, next_stop, next_document, _, next_begin, next_end = tile_of(
             turn_of(lap + 1, programs), works, tiles, rows, tile_count, HEADS, PATTERN_HEADS
         )
         if turn_of(lap, programs) < works:
             first += HALF * 64
             column = columns + head // PATTERN_HEADS * column_length
             band = gl.load(bands + head // PATTERN_HEADS)
-            length = document_stop - document
             steps = end - begin
             lead, trail = trim(first_entry, last_entry, steps, HALF)
             shift, delta = _row_numbers(
@@ -155,7 +157,6 @@ def _gather(
             do = do_smem.index(slot * 2 + HALF)
             dq = gl.zeros([64, D], gl.float32, sum_layout)
             left = gl.zeros([64, 64], dtype, left_layout)
-            inside = 64
             zero = gl.zeros([64, 64], gl.float32, scores_layout)
             step = skip(step, lead, full, empty, STAGES)
             if lead + trail < steps:
@@ -171,7 +172,6 @@ def _gather(
                     band, column, HAS_COLUMNS, scores_layout,
                 )  # fmt: skip
                 left = gl.convert_layout(slope.to(dtype), left_layout)
-                inside = length - start
                 step += 1
             # A block's keys are multiplied while the scores of the next one are made.
             for at in range(lead + 1, steps - trail):
@@ -179,11 +179,10 @@ def _gather(
                 start = (entry >> 4) * 64
                 stage = step % STAGES
                 held = (step - 1) % STAGES
-                block = zeroed(k_smem, held, STAGES + HALF, inside)
                 mbarrier.wait(full.index(stage), step // STAGES & 1)
                 scores = warpgroup_mma(q, k_smem.index(stage).permute([1, 0]), zero, use_acc=False, is_async=True)
                 weights = warpgroup_mma(do, v_smem.index(stage).permute([1, 0]), zero, use_acc=False, is_async=True)
-                dq = warpgroup_mma(left, k_smem.index(block), dq, is_async=True)
+                dq = warpgroup_mma(left, k_smem.index(held), dq, is_async=True)
                 scores, weights = warpgroup_mma_wait(1, deps=[scores, weights])
                 slope = _slope(
                     scores, weights, shift, delta, scale_log2, entry >> 2 * HALF & 3, row, start, first - document,
@@ -192,7 +191,6 @@ def _gather(
                 dq, left = warpgroup_mma_wait(0, deps=[dq, left])
                 mbarrier.arrive(empty.index(held), count=1)
                 left = gl.convert_layout(slope.to(dtype), left_layout)
-                inside = length - start
                 step += 1
             first_entry, last_entry = ends_of(next_begin, next_end, entries)
             o, g, natural = _read_rows(
@@ -201,17 +199,13 @@ def _gather(
             )  # fmt: skip
             if lead + trail < steps:
                 held = (step - 1) % STAGES
-                block = zeroed(k_smem, held, STAGES + HALF, inside)
-                dq = warpgroup_mma(left, k_smem.index(block), dq, is_async=True)
+                dq = warpgroup_mma(left, k_smem.index(held), dq, is_async=True)
                 dq, left = warpgroup_mma_wait(0, deps=[dq, left])
                 mbarrier.arrive(empty.index(held), count=1)
             mbarrier.arrive(q_empty.index(slot), count=1)
             step = skip(step, trail, full, empty, STAGES)
-            line = first + gl.arange(0, 64, layout=gl.SliceLayout(1, sum_layout))
-            lane = gl.arange(0, D, layout=gl.SliceLayout(0, sum_layout))
-            place = grad_query + (line.to(gl.int64)[:, None] * HEADS + head) * D + lane[None, :]
-            gl.store(place, (dq * scale).to(dtype), mask=(line < stop)[:, None])
-        head, first, stop, document, document_stop = next_head, next_first, next_stop, next_document, next_document_stop
+            store_block(grad_query, dq * scale, first, stop, head, HEADS, D)
+        head, first, stop, document = next_head, next_first, next_stop, next_document
         begin, end = next_begin, next_end
 
 
@@ -222,14 +216,14 @@ def _gradient(
     scale, scale_log2, tokens, tile_count, column_length, works, programs, grad_row, grad_head,
     HEADS: gl.constexpr, GROUP: gl.constexpr, PATTERN_HEADS: gl.constexpr, D: gl.constexpr,
     STAGES: gl.constexpr, HAS_COLUMNS: gl.constexpr, HAS_GRAD_LSE: gl.constexpr,
-    WORKER_REGS: gl.constexpr,
+    WORKER_REGS: gl.constexpr, COPY_REGS: gl.constexpr,
 ):  # fmt: skip
     dtype: gl.constexpr = query.dtype
     q_smem = gl.allocate_shared_memory(dtype, [4, 64, D], query.layout)
     do_smem = gl.allocate_shared_memory(dtype, [4, 64, D], grad_out.layout)
-    k_smem = gl.allocate_shared_memory(dtype, [STAGES + 2, 64, D], key.layout)
+    k_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], key.layout)
     v_smem = gl.allocate_shared_memory(dtype, [STAGES, 64, D], value.layout)
-    q_full, q_empty, full, empty = open_barriers(STAGES)
+    q_full, q_empty, full, empty, tail = open_barriers(STAGES)
     gl.warp_specialize(
         [
             (_gather, (
@@ -245,19 +239,20 @@ def _gradient(
                 1, HEADS, PATTERN_HEADS, D, STAGES, HAS_COLUMNS, HAS_GRAD_LSE,
             )),
             (_copy, (
-                query, key, value, grad_out, q_smem, do_smem, k_smem, v_smem, q_full, q_empty, full, empty,
+                query, key, value, grad_out, q_smem, do_smem, k_smem, v_smem, q_full, q_empty, full, empty, tail,
                 tiles, rows, entries, tile_count, works, programs,
                 HEADS, GROUP, PATTERN_HEADS, D, STAGES,
             )),
         ],
         [4, 1],
-        [WORKER_REGS, 24],
+        [WORKER_REGS, COPY_REGS],
     )  # fmt: skip
 
 
 def launch_of(width: int) -> HopperLaunch:
     """The launch for a head width; timings in ops/EXPERIMENTS.md."""
-    return HopperLaunch(stages=6 if width < 128 else 2, registers=168, worker_registers=240, programs=1)
+    stages = 6 if width < 128 else 2
+    return HopperLaunch(stages, registers=168, worker_registers=232, copy_registers=40, programs=1)
 
 
 def hopper_query_gradient(
@@ -288,7 +283,7 @@ def hopper_query_gradient(
         works, programs, *grad_out.stride()[:2],
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
         STAGES=launch.stages, HAS_COLUMNS=plan.columns is not None, HAS_GRAD_LSE=grad_lse is not None,
-        WORKER_REGS=launch.worker_registers, num_warps=4, maxnreg=launch.registers,
+        WORKER_REGS=launch.worker_registers, COPY_REGS=launch.copy_registers, num_warps=4, maxnreg=launch.registers,
     )  # fmt: skip
     return grad_query, numbers
 

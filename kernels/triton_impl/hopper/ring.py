@@ -2,9 +2,10 @@
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier
+from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma
 
 __all__ = [
+    "copy_block",
     "ends_of",
     "keep_columns",
     "mask_scores",
@@ -13,11 +14,11 @@ __all__ = [
     "skip",
     "span",
     "start_rows",
+    "store_block",
     "store_rows",
     "tile_of",
     "trim",
     "turn_of",
-    "zeroed",
 ]
 
 
@@ -74,17 +75,42 @@ def skip(step, count, full, empty, STAGES: gl.constexpr):
 
 
 @gluon.jit
-def zeroed(smem, stage, spare, inside):
-    """Index of the block; where it reaches past its document, of a copy with zeros there: 0 * NaN is NaN."""
-    slot = stage
-    if inside < 64:
-        layout: gl.constexpr = gl.BlockedLayout([1, 8], [8, 4], [4, 1], [1, 0])
-        block = smem.index(stage).load(layout)
-        place = gl.arange(0, 64, layout=gl.SliceLayout(1, layout))
-        smem.index(spare).store(gl.where((place < inside)[:, None], block, gl.zeros_like(block)))
+def copy_block(
+    whole, cut, at, whole_smem, cut_smem, full, tail, tails, inside, BYTES: gl.constexpr, CUT_BOTH: gl.constexpr = False
+):  # fmt: skip
+    """Copies two blocks of BYTES into a stage; behind the document's end `cut` becomes zeros, since 0 * NaN is NaN.
+
+    `inside` is how many rows the document has from the block's first on; `tails` how often this has happened.
+    """
+    if inside >= 64:
+        mbarrier.expect(full, BYTES)
+        tma.async_copy_global_to_shared(whole, at, full, whole_smem)
+        tma.async_copy_global_to_shared(cut, at, full, cut_smem)
+    else:
+        mbarrier.expect(tail, BYTES)
+        tma.async_copy_global_to_shared(whole, at, tail, whole_smem)
+        tma.async_copy_global_to_shared(cut, at, tail, cut_smem)
+        mbarrier.wait(tail, tails & 1)
+        tails += 1
+        _zero_behind(cut_smem, inside)
+        if CUT_BOTH:
+            _zero_behind(whole_smem, inside)
         fence_async_shared()
-        slot = spare
-    return slot
+        mbarrier.arrive(full, count=1)
+    return tails
+
+
+@gluon.jit
+def _zero_behind(block, inside):
+    """Zeros in the rows from `inside` on, by one warp, eight rows at a time: it has few registers."""
+    D: gl.constexpr = block.shape[1]
+    layout: gl.constexpr = gl.BlockedLayout([1, 8], [256 // D, D // 8], [1, 1], [1, 0])
+    place = gl.arange(0, 8, layout=gl.SliceLayout(1, layout))
+    for group in gl.static_range(8):
+        if inside < 8 * group + 8:
+            rows = block.slice(8 * group, 8, 0)
+            kept = rows.load(layout)
+            rows.store(gl.where((8 * group + place < inside)[:, None], kept, gl.zeros_like(kept)))
 
 
 @gluon.jit
@@ -123,7 +149,10 @@ def mask_scores(
 
 @gluon.jit
 def open_barriers(STAGES: gl.constexpr, WRITERS: gl.constexpr = 1):
-    """Full and empty barriers of two tile slots, then of the stages, filled by WRITERS; both halves hand each back."""
+    """Full and empty barriers of two tile slots, then of the stages, filled by WRITERS and handed back by both halves.
+
+    The last one is the copying warp's own, for blocks that it must cut.
+    """
     tile_full = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
     tile_empty = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
@@ -134,8 +163,10 @@ def open_barriers(STAGES: gl.constexpr, WRITERS: gl.constexpr = 1):
     for stage in gl.static_range(STAGES):
         mbarrier.init(full.index(stage), count=WRITERS)
         mbarrier.init(empty.index(stage), count=2)
+    tail = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    mbarrier.init(tail, count=1)
     fence_async_shared()
-    return tile_full, tile_empty, full, empty
+    return tile_full, tile_empty, full, empty, tail
 
 
 @gluon.jit
@@ -151,25 +182,35 @@ def start_rows(sink, HAS_SINK: gl.constexpr, layout: gl.constexpr):
 
 
 @gluon.jit
-def online_rows(scores, row_max, row_sum, scale_log2):
-    """The portable `online_softmax`, operation by operation: weights, maximum, sum, and what moves earlier results."""
+def online_rows(scores, row_max, scale_log2):
+    """The portable `online_softmax`, operation by operation, without its sum, which may be added under a product."""
     new_max = gl.maximum(row_max, gl.max(scores, 1) * scale_log2)
     shift = gl.where(new_max == float("-inf"), 0.0, new_max)
     weights = gl.exp2(gl.fma(scores, scale_log2, -shift[:, None]))
     rescale = gl.exp2(row_max - shift)
-    return weights, new_max, row_sum * rescale + gl.sum(weights, 1), rescale
+    return weights, new_max, rescale
 
 
 @gluon.jit
 def store_rows(out, lse, acc, row_max, row_sum, first, stop, head, tokens, HEADS: gl.constexpr, D: gl.constexpr):
     """Stores a half's output and log-sum-exp; sums are divided out here."""
-    out_layout: gl.constexpr = acc.type.layout
-    out_row: gl.constexpr = gl.SliceLayout(1, out_layout)
+    out_row: gl.constexpr = gl.SliceLayout(1, acc.type.layout)
     query_at = first + gl.arange(0, 64, layout=row_max.type.layout)
     natural = gl.where(row_sum > 0, (row_max + gl.log2(row_sum)) * 0.6931471805599453, float("-inf"))
     gl.store(lse + head * tokens + query_at, natural, mask=query_at < stop)
     acc = acc * gl.convert_layout(1.0 / gl.where(row_sum > 0, row_sum, 1.0), out_row)[:, None]
-    at_row = first + gl.arange(0, 64, layout=out_row)
-    lane = gl.arange(0, D, layout=gl.SliceLayout(0, out_layout))
-    place = out + (at_row.to(gl.int64)[:, None] * HEADS + head) * D + lane[None, :]
-    gl.store(place, acc.to(out.dtype.element_ty), mask=(at_row < stop)[:, None])
+    store_block(out, acc, first, stop, head, HEADS, D)
+
+
+@gluon.jit
+def store_block(to, values, first, stop, head, HEADS: gl.constexpr, D: gl.constexpr):
+    """Stores values [64, D] of one head as rows `first` to `stop` of to [T, HEADS, D].
+
+    By way of shared memory: as a product leaves them, a warp's store touches eight rows in 16 bytes each.
+    """
+    layout: gl.constexpr = gl.BlockedLayout([1, 8], [256 // D, D // 8], [4, 1], [1, 0])
+    values = gl.convert_layout(values.to(to.dtype.element_ty), layout)
+    row = gl.arange(0, 64, layout=gl.SliceLayout(1, layout))[:, None]
+    lane = gl.arange(0, D, layout=gl.SliceLayout(0, layout))[None, :]
+    corner = to + (first.to(gl.int64) * HEADS + head) * D
+    gl.store(corner + row * (HEADS * D) + lane, values, mask=row < stop - first)

@@ -1,7 +1,7 @@
 """Those we are measured against: FlexAttention, SDPA's cuDNN and flash kernels, and FA4's window where it installs."""
 
-import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from longwatch.kernels import Dense, Global, Pattern, Sliding, Strided
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Seen = Callable[[Tensor, Tensor], Tensor]
 AUTOTUNE = "max-autotune-no-cudagraphs"
+# Else the mask's argsort becomes a Triton kernel that ptxas takes minutes over (pytorch/pytorch#182060).
+MASK_OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"triton.persistent_reductions": False}
 
 
 def prepare_compiler() -> None:
@@ -27,7 +29,6 @@ def prepare_compiler() -> None:
     torch._dynamo.config.accumulated_recompile_limit = 65536
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     autotune.PRINT_AUTOTUNE = False
-    warnings.filterwarnings("ignore", message="_compile flag on create_block_mask")
 
 
 def padded(problem: Problem) -> dict[str, Any]:
@@ -73,7 +74,14 @@ def mask_mod(pattern: Pattern) -> MaskMod:
 
 def block_mask(mod: MaskMod, tokens: int) -> BlockMask:
     """FlexAttention's own mask build, compiled; each new closure compiles anew, so keep one."""
-    return create_block_mask(mod, None, None, tokens, tokens, device="cuda", _compile=True)
+    return mask_builder()(mod, None, None, tokens, tokens, "cuda")
+
+
+@cache
+def mask_builder(dynamic: bool = False) -> Callable[..., BlockMask]:
+    """`create_block_mask`, compiled so that it compiles in seconds."""
+    build: Callable[..., BlockMask] = torch.compile(create_block_mask, dynamic=dynamic, options=MASK_OPTIONS)
+    return build
 
 
 def flex(problem: Problem, mode: str | None = None) -> Contender:

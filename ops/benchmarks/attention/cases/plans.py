@@ -10,12 +10,12 @@ import torch
 import triton
 from torch import Tensor
 from torch._dynamo.utils import counters
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import flex_attention
 
 from attention.documents import zipf_lengths
 from attention.match import in_turn, ratio
 from attention.ours import capture
-from attention.peers import block_mask, mask_mod
+from attention.peers import block_mask, mask_builder, mask_mod
 from attention.problem import Problem
 from attention.report import Run, Target
 from attention.timing import Times, Work, on_host, wall_ms
@@ -108,7 +108,7 @@ def _our_step(problem: Problem) -> Callable[[int], object]:
 def _flex_step(problem: Problem, dynamic: bool) -> Callable[[int], object]:
     query, key, value = (tensor.transpose(0, 1).contiguous()[None] for tensor in problem.data()[:3])
     mod = mask_mod(problem.rule)
-    build = torch.compile(create_block_mask, dynamic=dynamic)
+    build = mask_builder(dynamic)
     call = torch.compile(flex_attention, dynamic=dynamic)
 
     def cut(tensor: Tensor, length: int) -> Tensor:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import flex_attention
 
 from attention.documents import block_mask_by_blocks, document_ids, document_mask, zipf_lengths
 from attention.match import in_turn, ratio
+from attention.peers import mask_builder
 from attention.problem import Problem
 from attention.report import Run, Target
 from attention.timing import Work, on_host, wall_ms
@@ -73,7 +74,7 @@ def _flex_steps(problem: Problem) -> tuple[Step, Step]:
     query, key, value = (tensor.transpose(0, 1).contiguous()[None] for tensor in problem.data()[:3])
     document = torch.zeros(problem.tokens, dtype=torch.int32, device="cuda")
     mod = document_mask(document, SPAN)
-    build = torch.compile(create_block_mask, dynamic=False)
+    build = mask_builder()
     call = torch.compile(flex_attention, dynamic=False)
 
     def step(lengths: tuple[int, ...], by_blocks: bool) -> Tensor:

@@ -28,7 +28,7 @@ def main(kernel: str, width: int, ptx: Path) -> None:
     launch = module.launch_of(width)
     function = getattr(module, KERNELS[kernel])
     constants = {"HEADS": 8, "KV_HEADS": 8, "GROUP": 1, "PATTERN_HEADS": 8, "D": width, **FLAGS}
-    constants |= {"STAGES": launch.stages, "WORKER_REGS": launch.worker_registers}
+    constants |= {"STAGES": launch.stages, "WORKER_REGS": launch.worker_registers, "COPY_REGS": launch.copy_registers}
     signature = {name: kind(name, constants, width) for name in function.arg_names}
     fixed = {(place,): constants[name] for place, name in enumerate(function.arg_names) if name in constants}
     aligned = {
