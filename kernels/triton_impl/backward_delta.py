@@ -4,10 +4,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
+
 __all__ = ["row_delta"]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def _delta(
     out, grad_out, grad_lse, delta, tokens, grad_row, grad_head,
     HEADS: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, HAS_GRAD_LSE: tl.constexpr,

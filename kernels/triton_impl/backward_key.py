@@ -5,12 +5,13 @@ import triton.language as tl
 from torch import Tensor
 
 from longwatch.kernels.triton_impl.device_plan import TILE, DevicePlan
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 from longwatch.kernels.triton_impl.softmax import edge_mask, held_to, widened
 
 __all__ = ["key_gradients", "sum_parts"]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def key_gradients(
     query, key, value, grad_out, lse, delta, grad_query, grad_key, grad_value, parts,
     tiles, items, entries, columns, bands,
@@ -94,7 +95,7 @@ def key_gradients(
     tl.store(grad_value + at_row, dv.to(grad_value.dtype.element_ty), live[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def _sum_parts(
     grad_key, grad_value, parts, tiles, slots, tile_count, part_count,
     KV_HEADS: tl.constexpr, PATTERN_HEADS: tl.constexpr, D: tl.constexpr, BM: tl.constexpr,

@@ -3,12 +3,13 @@
 import triton
 import triton.language as tl
 
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 from longwatch.kernels.triton_impl.softmax import edge_mask, held_to, widened
 
 __all__ = ["query_gradient"]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def query_gradient(
     query, key, value, out, grad_out, grad_lse, lse, delta, grad_query, gate,
     tiles, rows, entries, columns, bands,

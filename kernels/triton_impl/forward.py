@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from longwatch.kernels.triton_impl.device_plan import TILE, DevicePlan
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 from longwatch.kernels.triton_impl.softmax import (
     edge_mask,
     held_to,
@@ -24,7 +25,7 @@ __all__ = ["attention_forward", "suits_hopper", "upcast"]
 LOG2_E = 1.4426950408889634
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def _forward(
     query, key, value, sink, out, lse, tiles, rows, entries, columns, bands,
     scale_log2, tokens, tile_count, column_length,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from longwatch.kernels.pattern import Pattern
 
 __all__ = [
+    "BY_LENGTHS",
     "HALF",
     "SPLIT",
     "TILE",
@@ -26,6 +27,10 @@ HALF: Final = 64  # an entry has one kind per half of its tile
 SPLIT: Final = 64  # entries of a key item at most, or four times what the band gives every tile
 UNBOUNDED: Final = 1 << 30  # the band of a group that sees every earlier key
 NEVER: Final = 1 << 30  # no such position in the cell
+# Kernel arguments that change with the documents' lengths: no launch may compile anew for their values.
+BY_LENGTHS: Final = (
+    "tokens", "tile_count", "column_length", "item_count", "part_count", "entry_count", "works", "programs",
+)  # fmt: skip
 
 Ints = NDArray[Any]
 

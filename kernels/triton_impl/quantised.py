@@ -15,6 +15,7 @@ from torch import Tensor
 
 from longwatch.kernels.triton_impl.device_plan import HALF, TILE, DevicePlan
 from longwatch.kernels.triton_impl.forward import LOG2_E, suits_hopper, upcast
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 from longwatch.kernels.triton_impl.softmax import (
     edge_mask,
     held_to,
@@ -39,7 +40,7 @@ def _steps(values, largest):
     return tl.minimum(tl.maximum((values / scale + 12582912.0) - 12582912.0, -127.0), 127.0), scale
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def _quantise_keys(key, steps, table, tiles, tokens, key_row, key_head, HEADS: tl.constexpr, D: tl.constexpr):
     tile, head, half = tl.program_id(0) // 2, tl.program_id(1), tl.program_id(0) % 2
     first = tl.load(tiles + tile * 4) + 64 * half
@@ -64,7 +65,7 @@ def _own(entries, at, begin, end, place):
     return (inside & ((tl.load(entries + at, mask=inside, other=0) >> 4) * 64 >= place)).to(tl.int32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BY_LENGTHS)
 def _forward(
     query, key, value, steps, table, sink, out, lse, tiles, rows, entries, columns, bands,
     scale_log2, tokens, tile_count, column_length,

@@ -26,6 +26,7 @@ from longwatch.kernels.triton_impl.hopper.ring import (
     trim,
     turn_of,
 )
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 
 __all__ = ["hopper_forward", "launch_of"]
 
@@ -123,7 +124,7 @@ def _attend(
             store_rows(out, lse, acc, row_max, row_sum, first, stop, head, tokens, HEADS, D)
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=BY_LENGTHS)
 def _forward(
     query, key, value, sink, out, lse, tiles, rows, entries, columns, bands,
     scale_log2, tokens, tile_count, column_length, works, programs,

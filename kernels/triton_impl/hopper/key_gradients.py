@@ -21,6 +21,7 @@ from longwatch.kernels.triton_impl.hopper.ring import (
     trim,
     turn_of,
 )
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 
 __all__ = ["hopper_key_gradients", "launch_of"]
 
@@ -234,7 +235,7 @@ def _gather(
         first, stop, document = next_first, next_stop, next_document
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=BY_LENGTHS)
 def _gradients(
     query, key, value, grad_out, numbers, grad_key, grad_value, parts, items, tiles, entries, columns, bands,
     scale, scale_log2, tokens, item_count, column_length, part_count, works, programs,

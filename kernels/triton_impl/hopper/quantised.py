@@ -33,6 +33,7 @@ from longwatch.kernels.triton_impl.hopper.ring import (
     trim,
     turn_of,
 )
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 from longwatch.kernels.triton_impl.quantised import QuantisedKeys, bound_limit
 
 __all__ = ["hopper_quantised", "launch_of"]
@@ -213,7 +214,7 @@ def _attend(
             store_rows(out, lse, acc, row_max, row_sum, first, stop, head, tokens, HEADS, D)
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=BY_LENGTHS)
 def _forward(
     query, key, value, steps, table, sink, out, lse, tiles, rows, entries, columns, bands,
     scale_log2, tokens, tile_count, column_length, works, programs,

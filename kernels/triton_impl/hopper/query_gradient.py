@@ -21,6 +21,7 @@ from longwatch.kernels.triton_impl.hopper.ring import (
     trim,
     turn_of,
 )
+from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 
 __all__ = ["hopper_query_gradient", "launch_of", "row_numbers"]
 
@@ -209,7 +210,7 @@ def _gather(
         begin, end = next_begin, next_end
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=BY_LENGTHS)
 def _gradient(
     query, key, value, grad_out, out, grad_out_ptr, grad_lse, lse, numbers, grad_query,
     tiles, rows, entries, columns, bands,
