@@ -42,6 +42,7 @@ class DevicePlan:
 
     tokens: int
     documents: int
+    longest: int  # rows of a document at most
     key_block: int  # 64 or 128, rows of a moving block
     parts: int  # capacity of partial slots per group; 0 where nothing is ever split
     bands: tuple[int, ...]  # per group; UNBOUNDED for dense, 0 for none
@@ -78,14 +79,14 @@ class DevicePlan:
         ]
         if self.columns is not None:
             tensors.append(self.columns)
-        return tensors, [self.tokens, self.documents, self.key_block, self.parts, *self.bands]
+        return tensors, [self.tokens, self.documents, self.longest, self.key_block, self.parts, *self.bands]
 
     @classmethod
     def unflatten(cls, tensors: list[Tensor], numbers: list[Any]) -> "DevicePlan":
         """What `flatten` took apart."""
-        tokens, documents, key_block, parts, *bands = numbers
+        tokens, documents, longest, key_block, parts, *bands = numbers
         lists: list[Any] = [*tensors, None]
-        return cls(tokens, documents, key_block, parts, tuple(bands), *lists[:9])
+        return cls(tokens, documents, longest, key_block, parts, tuple(bands), *lists[:9])
 
 
 def build_device_plan(
@@ -204,6 +205,7 @@ def _fill(
     plan = DevicePlan(
         tokens=tokens,
         documents=len(offsets) - 1,
+        longest=longest,
         key_block=key_block,
         parts=room.parts * back,
         bands=tuple(table.band for table in pattern_tables(patterns, limit)),

@@ -31,12 +31,11 @@ def _forward(
     scale_log2, tokens, tile_count, column_length,
     query_row, query_head, key_row, key_head, value_row, value_head,
     HEADS: tl.constexpr, GROUP: tl.constexpr, PATTERN_HEADS: tl.constexpr, D: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, STAGES: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, PARTS: tl.constexpr, STAGES: tl.constexpr,
     HAS_SINK: tl.constexpr, HAS_COLUMNS: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    HALVES: tl.constexpr = 128 // BM
     work = tl.program_id(0)
-    head, part, tile = work % HEADS, work // HEADS % HALVES, work // HEADS // HALVES
+    head, part, tile = work % HEADS, work // HEADS % PARTS, work // HEADS // PARTS
     first = tl.load(tiles + tile * 4) + part * BM
     stop = tl.load(tiles + tile * 4 + 1)
     if first >= stop:
@@ -65,9 +64,9 @@ def _forward(
         inside = key_at < document_stop
         k = tl.load(key + key_at.to(tl.int64)[None, :] * key_row, mask=inside[None, :], other=0.0)
         scores = tl.dot(q, widened(k, UPCAST), input_precision="ieee")
-        whole = (entry & 15) == 5 if BM == 128 else (entry >> 2 * part & 3) == 1
+        whole = (entry & 15) == 5 if BM == 128 else (entry >> 2 * (part * BM // 64) & 3) == 1
         if not whole:
-            limit = held_to(entry, part + tl.arange(0, BM) // 64, band)[:, None]
+            limit = held_to(entry, (part * BM + tl.arange(0, BM)) // 64, band)[:, None]
             seen = edge_mask((query_at - document)[:, None], (key_at - document)[None, :], limit, columns, HAS_COLUMNS)
             scores = tl.where(seen, scores, float("-inf"))
         weights, row_max, row_sum, rescale = online_softmax(scores, row_max, row_sum, scale_log2)
@@ -98,6 +97,12 @@ _LAUNCHES = {
 }  # fmt: skip
 
 
+def _launch_of(width: int, plan: DevicePlan) -> Launch:
+    if plan.longest <= 32:
+        return Launch(32, 2, 1)
+    return Launch(64, 4, 2) if plan.longest <= 64 else _LAUNCHES[width, plan.key_block]
+
+
 def attention_forward(
     query: Tensor,
     key: Tensor,
@@ -119,10 +124,12 @@ def attention_forward(
     kv_heads, groups = key.shape[1], len(plan.bands)
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
-    launch = launch or _LAUNCHES[width, plan.key_block]
+    launch = launch or _launch_of(width, plan)
     tile_count = plan.tiles.shape[0]
     columns, column_length = plan.column_rows()
-    grid = (tile_count * heads * (TILE // launch.rows),)
+    # Where no document fills a tile, its last rows have no program.
+    parts = triton.cdiv(min(plan.longest, TILE), launch.rows)
+    grid = (tile_count * heads * parts,)
     if grid[0] == 0:
         return out, lse
     _forward[grid](
@@ -131,7 +138,7 @@ def attention_forward(
         scale * LOG2_E, tokens, tile_count, column_length,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2],
         HEADS=heads, GROUP=heads // kv_heads, PATTERN_HEADS=heads // groups, D=width,
-        BM=launch.rows, BN=plan.key_block, STAGES=launch.stages,
+        BM=launch.rows, BN=plan.key_block, PARTS=parts, STAGES=launch.stages,
         HAS_SINK=sink is not None, HAS_COLUMNS=plan.columns is not None, UPCAST=upcast(query),
         num_warps=launch.warps,
     )  # fmt: skip

@@ -232,6 +232,7 @@ def _assemble(base: DevicePlan, query: Merged, key: Merged, kv_heads: int) -> De
     return DevicePlan(
         tokens=base.tokens,
         documents=base.documents,
+        longest=base.longest,
         key_block=HALF,
         parts=parts,
         bands=tuple(band for band in base.bands for _ in range(share)),

@@ -32,6 +32,7 @@ def slow_device_plan(patterns: Pattern | list[Pattern], bounds: list[int], key_b
     return DevicePlan(
         tokens=bounds[-1],
         documents=len(bounds) - 1,
+        longest=max((stop - start for start, stop in pairwise(bounds)), default=0),
         key_block=key_block,
         parts=slots,
         bands=bands,

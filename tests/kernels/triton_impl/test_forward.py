@@ -42,7 +42,7 @@ def definition(inputs: list[Tensor], pattern: Pattern, bounds: list[int], sink: 
     pattern=PATTERNS,
     lengths=LENGTHS,
     with_sink=st.booleans(),
-    launch=st.sampled_from([(64, 64), (128, 64), (128, 128)]),
+    launch=st.sampled_from([(32, 64), (64, 64), (128, 64), (128, 128)]),
 )
 def test_output_and_lse_are_the_definitions(
     pattern: Pattern, lengths: list[int], with_sink: bool, launch: tuple[int, int]
@@ -65,6 +65,18 @@ def test_every_head_width_and_short_dtype_is_right(width: int, dtype: torch.dtyp
     expected, _ = definition(inputs, pattern, bounds, None)
     assert out.dtype == dtype
     torch.testing.assert_close(out.double(), expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("longest", [32, 64, 65])
+def test_a_pack_of_short_documents_takes_programs_of_their_height(longest: int) -> None:
+    pattern, bounds = parse_pattern("sliding(50) | global(3)"), bounds_of([longest, 0, 1, 20, longest])
+    inputs = draw(bounds[-1])
+    plan = build_device_plan(pattern, bounds, device=DEVICE)
+    assert plan.longest == longest
+    out, lse = attention_forward(*inputs, plan, 0.2)
+    high, high_lse = attention_forward(*inputs, plan, 0.2, None, Launch(128, 4, 2))
+    assert torch.equal(out, high)
+    assert torch.equal(lse, high_lse)
 
 
 def test_a_document_alone_is_bitwise_the_same_packed_beside_poison() -> None:
