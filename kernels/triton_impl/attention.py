@@ -7,7 +7,8 @@ from torch import Tensor
 
 from longwatch.kernels.plan import Plan
 from longwatch.kernels.triton_impl.device_plan import DevicePlan
-from longwatch.kernels.triton_impl.op import block_sparse_attention, contiguous_rows
+from longwatch.kernels.triton_impl.forward import attention_forward
+from longwatch.kernels.triton_impl.op import block_sparse_attention, contiguous_rows, on_device_of
 from longwatch.kernels.triton_impl.plans import twin
 from longwatch.kernels.triton_impl.quantised_op import quantised_attention
 from longwatch.kernels.triton_impl.topk import TopKPlan, select
@@ -45,16 +46,27 @@ def triton_attention(
     # The kernels want a scale above 0.
     sign = (scale > 0) - (scale < 0)
     query = query if sign > 0 else query * sign
-    tensors, numbers = plan.flatten()
     logit = None if sink is None else sink.float().contiguous()
     rows, keys, values = (contiguous_rows(tensor) for tensor in (query, key, value))
+    tensors, numbers = plan.flatten()
     if short:
         out, lse = quantised_attention(rows, keys, values, logit, tensors, numbers, abs(scale) or 1.0)
+        return out, lse.T
+    if _is_plain(rows, keys, values, logit):
+        with on_device_of(rows):
+            out, lse = attention_forward(rows, keys, values, plan, abs(scale) or 1.0, logit)
         return out, lse.T
     out, lse = block_sparse_attention(
         rows, keys, values, logit, gate, entries, tensors, numbers, abs(scale) or 1.0, deterministic
     )
     return out, lse.T
+
+
+def _is_plain(*tensors: Tensor | None) -> bool:
+    """Whether nothing looks on that needs the op, which takes the host as long as the kernel's launch."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    return not wanted and not torch.compiler.is_compiling() and all(type(tensor) is Tensor for tensor in given)
 
 
 def _check(query: Tensor) -> None:

@@ -28,8 +28,14 @@ class HopperLaunch:
 def describe(tensor: Tensor) -> TensorDescriptor:
     """Descriptor of blocks `[64, D]` of a packed tensor `[T, H, D]`, whose heads lie side by side."""
     tokens, heads, width = tensor.shape
-    layout = gl.NVMMASharedLayout.get_default_for([64, width], _DTYPES[tensor.dtype])
+    layout = _shared_layout(width, tensor.dtype)
     return TensorDescriptor(tensor, [tokens, heads * width], [tensor.stride(0), 1], [64, width], layout)
+
+
+@lru_cache
+def _shared_layout(width: int, dtype: torch.dtype) -> gl.NVMMASharedLayout:
+    """Of a block `[64, D]`, kept: every launch asks for several."""
+    return gl.NVMMASharedLayout.get_default_for([64, width], _DTYPES[dtype])
 
 
 @lru_cache
