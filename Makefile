@@ -5,6 +5,8 @@ DEMO_VENV := .cache/demo-venv
 BIN := $(VENV)/bin
 PYTHON ?= $(BIN)/python
 ROOMS := kernels model pipeline
+# Tests without real processes and a broker's clock: two at a time do not disturb each other.
+IN_PROCESS := $(wildcard tests/kernels tests/model tests/pipeline tests/simulator)
 export OMP_NUM_THREADS ?= 2
 
 help: ## this list
@@ -15,7 +17,8 @@ demo: ## a small company's logs through the real worker: alerts in under a minut
 	@$(DEMO_VENV)/bin/longwatch demo
 
 test: install jars ## the whole CPU suite, a real Apache Kafka included
-	$(BIN)/pytest -m 'not gpu and not slow' $(TESTS)
+	$(if $(TESTS),$(BIN)/pytest -m 'not gpu and not slow' $(TESTS),OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and not slow' -n 2 $(IN_PROCESS) && \
+	  $(BIN)/pytest -m 'not gpu and not slow' $(addprefix --ignore=,$(IN_PROCESS)))
 
 check: install ## format, lint, import rules and types
 	$(BIN)/ruff format --check .
