@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,17 @@ class Clock(Protocol):
         ...
 
 
+def _since_boot() -> float:
+    # Counts the time that the machine sleeps, too; elsewhere than on Linux, there is no such clock.
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks: the wall's is read once and goes on evenly, so that setting it decides nothing here."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, even: Callable[[], float] = _since_boot) -> None:
+        self._even = even
+        self._zero = wall() - even()
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
@@ -28,7 +38,7 @@ class SystemClock:
 
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
-        return time.time_ns() // 1_000_000
+        return int((self._zero + self._even()) * 1000)
 
 
 @dataclass

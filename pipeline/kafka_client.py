@@ -5,8 +5,7 @@ Values in and out are bytes: a deserializer that raises would stop the consumer 
 
 import difflib
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
@@ -17,6 +16,8 @@ from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedErr
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, ClientFailedError, TopicMissingError
 from longwatch.pipeline.kafka_reachable import check_reachable
 from longwatch.pipeline.kafka_settings import KafkaSettings
+from longwatch.pipeline.kafka_transactions import Transactions
+from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.records import RECORD_SCHEMA
 
 with warnings.catch_warnings():
@@ -27,6 +28,8 @@ with warnings.catch_warnings():
     from kafka.admin import ConfigResource, NewTopic
     from kafka.consumer.fetcher import Fetcher
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.net.compat import KafkaNetClient
+    from kafka.net.inet import KafkaNetSocket
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
 # What carries a promise, or what longwatch has a setting of its own for.
@@ -60,7 +63,22 @@ _REFUSED = (
     kafka_errors.PolicyViolationError,
     kafka_errors.MessageSizeTooLargeError,
 )
+_SETUP_TIMEOUTS = ("socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms")
+_watchdog = Watchdog()
 _column_values = attrgetter("offset", "timestamp", "key", "value")
+
+
+async def _connect_or_close(self: Any, net: Any, sock: Any, *arguments: Any, **named: Any) -> Any:
+    try:
+        return await _sock_connect(self, net, sock, *arguments, **named)
+    except BaseException:
+        sock.close()
+        raise
+
+
+# kafka-python 3.0.12 drops a socket that could not connect without closing it: while a broker is away, one a second.
+_sock_connect = KafkaNetSocket.sock_connect
+KafkaNetSocket.sock_connect = _connect_or_close
 
 
 def check_client_options(client: Mapping[str, object]) -> None:
@@ -101,13 +119,13 @@ def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
             "metrics_enabled": False,
         }
     )
-    with translated("connecting", settings):
-        consumer = KafkaConsumer(**options)
+    with _client_maker(settings) as make_client:
+        consumer = KafkaConsumer(**options, kafka_client=make_client)
     consumer._fetcher.PartitionRecords = _DroppedWhenBroken
     return consumer
 
 
-def open_producer(settings: KafkaSettings, transactional_id: str) -> Any:
+def open_producer(settings: KafkaSettings, transactional_id: str) -> Transactions:
     """An idempotent, transactional producer; `init_transactions` is left to the caller."""
     # A transaction begun while the broker still finishes the last one is refused and tried again after this pause.
     patience = {"retry_backoff_ms": 20}
@@ -121,7 +139,7 @@ def open_producer(settings: KafkaSettings, transactional_id: str) -> Any:
             "max_in_flight_requests_per_connection": 5,
             "transaction_timeout_ms": settings.transaction_timeout_ms,
             "delivery_timeout_ms": settings.delivery_timeout_ms,
-            "max_block_ms": settings.delivery_timeout_ms,
+            "max_block_ms": settings.commit_seconds * 1000,
             "linger_ms": settings.linger_ms,
             "compression_type": None if settings.compression == "none" else settings.compression,
             "max_request_size": settings.max_request_bytes,
@@ -131,26 +149,55 @@ def open_producer(settings: KafkaSettings, transactional_id: str) -> Any:
             "metrics_enabled": False,
         }
     )
-    with translated("connecting", settings):
-        return KafkaProducer(**options)
+    with _client_maker(settings) as make_client:
+        return Transactions(KafkaProducer(**options, kafka_client=make_client), settings.commit_seconds)
 
 
 @contextmanager
 def opened_admin(settings: KafkaSettings) -> Iterator[Any]:
     """An admin client for a few calls."""
-    with translated("connecting", settings):
-        admin = KafkaAdminClient(**_connection(settings, KafkaAdminClient.DEFAULT_CONFIG))
+    with _client_maker(settings) as make_client, _asking(settings):
+        admin = KafkaAdminClient(**_connection(settings, KafkaAdminClient.DEFAULT_CONFIG), kafka_client=make_client)
     try:
-        with translated("asking", settings):
+        with translated("asking", settings), _asking(settings):
             yield admin
     finally:
-        admin.close()
+        with _asking(settings):
+            admin.close()
+
+
+def _asking(settings: KafkaSettings) -> Any:
+    return _watchdog.guard("admin calls", settings.call_deadline_seconds)
+
+
+@contextmanager
+def _client_maker(settings: KafkaSettings) -> Iterator[Callable[..., Any]]:
+    """What makes the network client: one whose owner cannot start would otherwise live on, and try for ever."""
+    made: list[Any] = []
+    # With every failure the client doubles its patience, up to half a minute: long after a network has healed.
+    patience = dict.fromkeys(_SETUP_TIMEOUTS, settings.request_timeout_ms)
+
+    def make(**options: Any) -> Any:
+        made.append(KafkaNetClient(**options | patience))
+        return made[-1]
+
+    try:
+        with translated("connecting", settings):
+            yield make
+    except BaseException:
+        for client in made:
+            client.close()
+        raise
 
 
 def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[str, object]:
     check_client_options(settings.client)
     check_reachable(settings)
-    defaults = {"client_id": settings.client_id, "request_timeout_ms": settings.request_timeout_ms}
+    defaults = {
+        "client_id": settings.client_id,
+        "request_timeout_ms": settings.request_timeout_ms,
+        "reconnect_backoff_max_ms": settings.reconnect_ms,
+    }
     given = {name: value for name, value in settings.client.items() if name in known}
     always = {
         "bootstrap_servers": list(settings.bootstrap_servers),
@@ -171,54 +218,6 @@ class _DroppedWhenBroken(Fetcher.PartitionRecords):  # type: ignore[misc]
         except Exception:
             self.drain()
             raise
-
-
-class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes what a rebalance did; the source tells its caller on the caller's own thread.
-
-    kafka-python calls this on its I/O thread, where a blocking call would stop the heartbeats.
-    """
-
-    def __init__(self, consumer: Any) -> None:
-        self._consumer = consumer
-        self.events: deque[tuple[str, tuple[Any, ...]]] = deque()
-        # No further round of the group until the last one is told: what is revoked is not handed on before that,
-        # so the caller may still commit it.
-        asked = consumer._coordinator.need_rejoin
-        consumer._coordinator.need_rejoin = lambda: not self.events and asked()
-        # kafka-python 3.0.12 forgets a join that is answered between two polls and joins again, which makes the whole
-        # group rebalance again; the answer is held until a poll is there to take it.
-        self.polling = False
-        self._join = consumer._coordinator._do_join_and_sync_async
-        consumer._coordinator._do_join_and_sync_async = self._join_while_polled
-
-    async def _join_while_polled(self) -> Any:
-        answer = await self._join()
-        while not (self.polling or self._consumer._closed):
-            await self._consumer._net.sleep(0.005)
-        return answer
-
-    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        """Hold the new partitions still until the caller has said where to start."""
-        new = tuple(sorted(assigned))
-        for partition in new:
-            self._consumer.pause(partition)
-            self._consumer.seek(partition, 0)
-        self.events.append(("assigned", new))
-
-    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        """Note it."""
-        self.events.append(("revoked", tuple(sorted(revoked))))
-
-    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
-        """Note it."""
-        self.events.append(("lost", tuple(sorted(lost))))
-
-
-def was_replaced(consumer: Any) -> bool:
-    """Whether another process took this member's instance id: kafka-python 3.0.12 only stops its heartbeats then."""
-    coordinator = consumer._coordinator
-    return bool(coordinator.stable() and not coordinator.rejoining and not coordinator._heartbeat_enabled)
 
 
 def record_frame(records: list[Any]) -> pl.DataFrame:
@@ -277,9 +276,9 @@ def translated(doing: str, settings: KafkaSettings) -> Iterator[None]:
 
 __all__ = [
     "ConfigResource",
+    "ConsumerRebalanceListener",
     "NewTopic",
     "OffsetAndMetadata",
-    "RebalanceQueue",
     "TopicPartition",
     "check_client_options",
     "current_topic_id",
@@ -292,5 +291,4 @@ __all__ = [
     "translate",
     "translated",
     "truncated_offsets",
-    "was_replaced",
 ]

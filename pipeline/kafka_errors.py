@@ -28,7 +28,7 @@ class CommitAbortedError(BrokerError):
 
 
 class CommitUnknownError(FatalError):
-    """The commit was sent and its outcome is not known; the committed offsets will tell the next process."""
+    """The commit was sent and its outcome is not known; the committed offsets tell, once the producer has settled."""
 
 
 class ClientFailedError(FatalError):

@@ -37,7 +37,7 @@ def committed_offsets(settings: KafkaSettings, topic: TopicDescription, watchdog
 
 
 def _committed(consumer: Any, settings: KafkaSettings, topic: TopicDescription, number: int) -> Any:
-    timeout_ms = settings.call_deadline_seconds * 500 / topic.partitions
+    timeout_ms = settings.answer_ms / topic.partitions
     return consumer.committed(TopicPartition(topic.name, number), metadata=True, timeout_ms=timeout_ms)
 
 

@@ -3,14 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from longwatch.pipeline.errors import FencedError, StateError
+from longwatch.pipeline.errors import BrokerError, FencedError, StateError
 from longwatch.pipeline.kafka_client import OffsetAndMetadata, TopicPartition, open_producer, translate, translated
-from longwatch.pipeline.kafka_errors import (
-    ClientFailedError,
-    CommitAbortedError,
-    CommitUnknownError,
-    OutputTooLargeError,
-)
+from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError, OutputTooLargeError
 from longwatch.pipeline.kafka_settings import METADATA_BYTES, KafkaSettings, Output
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.records import Partition
@@ -25,6 +20,8 @@ def _nothing(point: str) -> None:
 class TransactionalProducer:
     """The only writer under its transactional id: opening it fences an earlier one and ends what that left open.
 
+    A commit whose outcome cannot be learned costs the client that made it: the next `settle` opens another one under
+    the same id, which ends the open transaction, committed or aborted; the committed offsets then say which it was.
     `passed` is called with the name of each point of a commit ("begun", "sent", "offsets", "committed"), for tests
     that crash there.
     """
@@ -40,9 +37,20 @@ class TransactionalProducer:
         self._id = transactional_id
         self._watchdog = watchdog or Watchdog()
         self._passed = passed
-        self._producer = open_producer(settings, transactional_id)
+        self._producer: Any = None
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until no transaction of this id is open: what the group has committed then stays as it is.
+
+        Raises BrokerError while no broker is there to ask.
+        """
+        if self._producer is not None:
+            return
+        with self._guard("connection"):
+            self._producer = open_producer(self._settings, self._id)
         try:
-            with self._guard("init_transactions"), translated(f"opening transactions as {transactional_id}", settings):
+            with self._guard("init_transactions"), translated(f"opening transactions as {self._id}", self._settings):
                 self._producer.init_transactions()
         except BaseException:
             self.close()
@@ -53,13 +61,14 @@ class TransactionalProducer:
     ) -> None:
         """Write `outputs` in order and commit `offsets` {partition: (next offset, metadata)} in one transaction.
 
-        Raises CommitAbortedError (retriable: read again from the committed offsets), OutputTooLargeError before
-        anything is sent, FencedError and CommitUnknownError (exit 75).
+        Raises CommitAbortedError (retriable: read again from the committed offsets), CommitUnknownError (first
+        `settle`, then the same), OutputTooLargeError before anything is sent, and FencedError (exit 75).
         """
         committed = self._checked(outputs, offsets)
         if committed and group_metadata.generation_id < 0:
             # A broker takes offsets from a stranger to the group unchecked: a member that was thrown out is one.
             raise CommitAbortedError(f"{self._id} is not a member of the group now", "poll again to rejoin")
+        self._open_again()
         with self._guard("commit"):
             try:
                 self._write(outputs, committed, group_metadata)
@@ -73,8 +82,18 @@ class TransactionalProducer:
 
     def close(self) -> None:
         """Stop; an open transaction is aborted by the next holder of the id, or by the broker's timeout."""
-        with self._guard("close"):
-            self._producer.close(timeout=self._settings.request_timeout_ms / 1000)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with self._guard("close"):
+                producer.close()
+
+    def _open_again(self) -> None:
+        try:
+            self.settle()
+        except BrokerError as error:
+            if error.retriable:
+                raise CommitAbortedError(error.message, "read again from the committed offsets") from error
+            raise
 
     def _checked(self, outputs: Sequence[Output], offsets: Mapping[Partition, tuple[int, str]]) -> dict[Any, Any]:
         for output in outputs:
@@ -101,7 +120,7 @@ class TransactionalProducer:
             self._producer.send(each.topic, each.value, each.key, list(each.headers), each.partition)
             for each in outputs
         ]
-        self._producer.flush(timeout=self._settings.delivery_timeout_ms / 1000)
+        self._producer.flush()
         for future in sent:
             # Done since the flush; get() raises what a broker said about this record.
             future.get(timeout=0)
@@ -111,7 +130,7 @@ class TransactionalProducer:
         self._passed("offsets")
 
     def _abort(self, cause: Exception) -> None:
-        """Raise what the failed write means; nothing of it was committed."""
+        """Raise what the failed write means; nothing of it was committed, nor can be: no commit was asked for."""
         failure = translate(cause, f"writing as {self._id}", self._settings)
         if isinstance(failure, FencedError):
             raise failure from cause
@@ -119,12 +138,17 @@ class TransactionalProducer:
             self._producer.abort_transaction()
         except Exception as error:
             end = translate(error, f"aborting as {self._id} after {type(cause).__name__}: {cause}", self._settings)
-            raise end if isinstance(end, FencedError) else ClientFailedError(end.message, "restart") from cause
+            if isinstance(end, FencedError):
+                raise end from cause
+            self.close()
         raise CommitAbortedError(failure.message, "read again from the committed offsets") from cause
 
     def _after_commit(self, error: Exception) -> Exception:
         failure = translate(error, f"committing as {self._id}", self._settings)
-        return failure if isinstance(failure, FencedError) else CommitUnknownError(failure.message, "restart")
+        if isinstance(failure, FencedError):
+            return failure
+        self.close()
+        return CommitUnknownError(failure.message, "the committed offsets will tell; restart if this is the end")
 
     def _guard(self, what: str) -> Any:
         return self._watchdog.guard(f"{what} of {self._id}", self._settings.call_deadline_seconds)

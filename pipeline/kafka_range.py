@@ -85,7 +85,8 @@ class KafkaRange:
         if bound.time_ms is None:
             return {}
         asked = dict.fromkeys(self._tps, bound.time_ms)
-        found = self._reader.call("offsets by time", self._reader.consumer.offsets_for_times, asked)
+        within = {"timeout_ms": self._settings.answer_ms}
+        found = self._reader.call("offsets by time", self._reader.consumer.offsets_for_times, asked, **within)
         return dict(found)
 
     def _assign(self, open_ranges: Mapping[int, int]) -> None:

@@ -17,7 +17,7 @@ def check_reachable(settings: KafkaSettings) -> None:
     for server in settings.bootstrap_servers:
         host, _, port = server.rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), settings.connect_timeout_ms / 1000).close()
+            socket.create_connection((host.strip("[]"), int(port)), settings.connect_timeout_ms / 2000).close()
         except OSError as error:
             failures.append(f"{server}: {error}")
         else:

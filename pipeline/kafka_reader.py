@@ -14,7 +14,7 @@ from longwatch.pipeline.kafka_client import (
     translated,
     truncated_offsets,
 )
-from longwatch.pipeline.kafka_errors import TopicRecreatedError
+from longwatch.pipeline.kafka_errors import BrokerUnreachableError, TopicRecreatedError
 from longwatch.pipeline.kafka_settings import KafkaSettings, TopicDescription, Truncated, Unreadable
 from longwatch.pipeline.kafka_unreadable import end_of_fault
 from longwatch.pipeline.kafka_watchdog import Watchdog
@@ -73,14 +73,18 @@ class Reader:
     def position(self, number: int) -> int:
         """The offset to read next; it moves past control records without a batch being returned."""
         tp = TopicPartition(self._topic.name, number)
-        return int(self.call(f"position of {tp.topic}[{number}]", self.consumer.position, tp))
+        what = f"position of {tp.topic}[{number}]"
+        found = self.call(what, self.consumer.position, tp, timeout_ms=self._settings.answer_ms)
+        if found is None:
+            raise BrokerUnreachableError(f"no {what} within the deadline", "look at the broker")
+        return int(found)
 
     def bounds(self, number: int) -> tuple[int, int]:
         """The log's first offset and the offset after the last committed record, asked of the broker."""
         tp = TopicPartition(self._topic.name, number)
         what = f"offsets of {tp.topic}[{number}]"
-        start = self.call(what, self.consumer.beginning_offsets, [tp])
-        end = self.call(what, self.consumer.end_offsets, [tp])
+        start = self.call(what, self.consumer.beginning_offsets, [tp], timeout_ms=self._settings.answer_ms)
+        end = self.call(what, self.consumer.end_offsets, [tp], timeout_ms=self._settings.answer_ms)
         return int(start[tp]), int(end[tp])
 
     def seek(self, number: int, offset: int) -> None:

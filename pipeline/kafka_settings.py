@@ -15,7 +15,11 @@ class KafkaSettings:
 
     `client` holds further kafka-python options (security, buffers, patience), secrets resolved; it is never printed,
     and options that carry a promise cannot be set there. `start` is used only where the group has committed nothing.
-    `call_deadline_seconds` is how long one call may block before the process gives up (exit 75).
+
+    How long a call may block is said here and nowhere else. A request is given up after `request_timeout_ms`, and so is
+    an unanswered join; a connection is tried for `connect_timeout_ms` and again after at most `reconnect_ms`; a commit
+    takes `commit_seconds`, any other call `answer_ms`, and the worker goes on from there. What outlives even
+    `call_deadline_seconds` ends the process (exit 75). Together they leave a healed network 30 s to show.
     """
 
     bootstrap_servers: tuple[str, ...]
@@ -30,12 +34,23 @@ class KafkaSettings:
     max_poll_interval_ms: int = 300_000
     transaction_timeout_ms: int = 15_000
     delivery_timeout_ms: int = 30_000
-    request_timeout_ms: int = 15_000
+    request_timeout_ms: int = 10_000
     connect_timeout_ms: int = 10_000
+    reconnect_ms: int = 1_000
     linger_ms: int = 5
     compression: Literal["none", "zstd"] = "zstd"
     max_request_bytes: int = 1_048_576
-    call_deadline_seconds: float = 60.0
+    call_deadline_seconds: float = 25.0
+
+    @property
+    def commit_seconds(self) -> float:
+        """Shorter than the broker keeps a transaction open: one that it ended looks like a fenced one."""
+        return min(10.0, self.transaction_timeout_ms / 1500)
+
+    @property
+    def answer_ms(self) -> float:
+        """Half of the last deadline, so that the client can give up before the watchdog does."""
+        return self.call_deadline_seconds * 500
 
     @property
     def servers(self) -> str:

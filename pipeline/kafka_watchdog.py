@@ -19,7 +19,8 @@ def _exit(code: int) -> None:
 class Watchdog:
     """Ends the process (exit 75, all stacks on stderr) when a guarded call outlives its deadline.
 
-    `leave` is called with the exit code; one background thread looks at `clock` every `tick` seconds.
+    `leave` is called with the exit code; one background thread looks at `clock` every `tick` seconds. `longest` holds
+    the most seconds that each kind of call has blocked, a kind being what stands before " of " in its name.
     """
 
     def __init__(
@@ -31,17 +32,20 @@ class Watchdog:
         self._keys = itertools.count()
         self._calls: dict[int, tuple[str, float]] = {}
         self._thread: threading.Thread | None = None
+        self.longest: dict[str, float] = {}
 
     @contextmanager
     def guard(self, what: str, seconds: float) -> Iterator[None]:
         """The block must end within so many seconds; guards may be nested and used from several threads."""
         self._start()
-        key = next(self._keys)
-        self._calls[key] = (what, self._clock() + seconds)
+        key, began = next(self._keys), self._clock()
+        self._calls[key] = (what, began + seconds)
         try:
             yield
         finally:
             self._calls.pop(key, None)
+            kind = what.partition(" of ")[0]
+            self.longest[kind] = max(self.longest.get(kind, 0.0), self._clock() - began)
 
     def _start(self) -> None:
         if self._thread is None:

@@ -103,6 +103,7 @@ def open_kafka_worker(
     create_missing_topics(client, dict.fromkeys(topics.values(), 1), allowed=sink.create_topics)
     members = _Members(source_config.on_truncated)
     with ExitStack() as opened:
+        opened.callback(_log_longest, watchdog)
         source = KafkaSource(
             client,
             source_config.topic,
@@ -119,6 +120,11 @@ def open_kafka_worker(
         store = KafkaStore(producer, topics, source.committed, source.group_metadata)
         members.worker = Worker(GroupSource(source, source_config.start), engine, store, clock, settings)
         yield members.worker
+
+
+def _log_longest(watchdog: Watchdog) -> None:
+    seconds = {kind.replace(" ", "_"): round(longest, 3) for kind, longest in watchdog.longest.items()}
+    log.info("longest_client_calls", **seconds)
 
 
 def transactional_id(config: Config, instance: str | None) -> str:

@@ -16,8 +16,8 @@ import structlog
 from longwatch.pipeline.checkpoint import Position, Store
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine, Result
-from longwatch.pipeline.errors import InputError
-from longwatch.pipeline.kafka_errors import CommitAbortedError
+from longwatch.pipeline.errors import BrokerError, InputError
+from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sources import Source
@@ -82,6 +82,7 @@ class Worker:
         self._committed: dict[Partition, Position] = {}
         self._starts: dict[Partition, int] = {}
         self._last_commit = clock.monotonic()
+        self._behind = False
         self.progress = Progress()
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
@@ -123,19 +124,20 @@ class Worker:
 
     def run(self, stop: Stop) -> Progress:
         """Loop until told to stop or, with `until_end`, until all is read; what is done is committed on the way out."""
-        while not stop.is_set():
-            batches = self._source.poll()
-            self._take(self._engine.process(batches))
-            if not batches and self._rest():
-                break
-            if self._due():
-                self._close_silent()
-                self.commit()
-        self.commit()
+        done = False
+        while not done and not stop.is_set():
+            done = self.step()
+        if not done:
+            self.commit()
         return self.progress
 
     def commit(self) -> None:
-        """Commit outputs and changed positions; after an abort go back to the last commit."""
+        """Commit outputs and changed positions; after an abort go back to the last commit.
+
+        When the outcome is unknown, too: where the next reading begins is what the store says was committed.
+        """
+        if self._behind:
+            return
         self._last_commit = self._clock.monotonic()
         positions = {
             partition: position
@@ -146,12 +148,32 @@ class Worker:
             return
         try:
             self._store.commit(self._pending, positions)
-        except CommitAbortedError as error:
+        except (CommitAbortedError, CommitUnknownError) as error:
             self._rewind(error)
             return
         self._committed |= positions
         self._pending = []
         self.progress.commits += 1
+
+    def step(self) -> bool:
+        """One round: poll, process, commit what is due; True once all is read and committed."""
+        try:
+            return self._round()
+        except BrokerError as error:
+            self._fall_behind(error)
+            return False
+
+    def _round(self) -> bool:
+        batches = self._source.poll()
+        if self._behind:
+            self._read_again()
+            return False
+        self._take(self._engine.process(batches))
+        done = not batches and self._rest()
+        if done or self._due():
+            self._close_silent()
+            self.commit()
+        return done and not self._behind
 
     def _take(self, result: Result) -> None:
         self._pending += result.outputs
@@ -203,12 +225,27 @@ class Worker:
         waited = self._clock.monotonic() - self._last_commit
         return waited >= self._settings.commit_interval_s or len(self._pending) >= MAX_PENDING
 
-    def _rewind(self, error: CommitAbortedError) -> None:
-        """The transaction was aborted: nothing of it is visible, so everything since the last commit is done again."""
+    def _rewind(self, error: CommitAbortedError | CommitUnknownError) -> None:
+        """What came after the last commit is done again; nothing of it is visible, or the last commit holds it."""
         log.warning("commit_aborted", reason=error.message, action="reading again from the last commit")
         self.progress.aborted += 1
+        self._behind = True
+        try:
+            self._read_again()
+        except BrokerError as away:
+            self._fall_behind(away)
+
+    def _fall_behind(self, error: BrokerError) -> None:
+        """A call may have failed after records were taken: once a broker answers, all is read again."""
+        if not error.retriable:
+            raise error
+        log.warning("broker_away", reason=error.message, action="reading again from the last commit when it is back")
+        self._behind = True
+
+    def _read_again(self) -> None:
         self._pending = []
         self.assigned(self._engine.partitions)
+        self._behind = False
 
     def _announce(self, partition: Partition, position: Position, replay_from: int) -> None:
         distance = position.next_offset - replay_from

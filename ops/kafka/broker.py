@@ -108,8 +108,8 @@ def _random_id() -> str:
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
 
 
-def _write_properties(folder: Path, log_dir: Path, port: int, controller_port: int) -> Path:
-    text = (HERE / "server.properties").read_text()
+def _write_properties(folder: Path, log_dir: Path, port: int, controller_port: int, more: str = "") -> Path:
+    text = (HERE / "server.properties").read_text() + more
     for name, value in (("PORT", port), ("CONTROLLER_PORT", controller_port), ("LOG_DIR", log_dir)):
         text = text.replace(f"@{name}@", str(value))
     (folder / "server.properties").write_text(text)
@@ -144,13 +144,22 @@ def answers(port: int, timeout: float = 1.0) -> bool:
 class LocalBroker:
     """One broker with its own data folder; `start`, `stop`, `kill9`, and `start` again on the same data and port.
 
-    Linux ends it when the thread that started it ends: start it from a thread that lives as long.
+    Linux ends it when the thread that started it ends: start it from a thread that lives as long. With `proxied`, a
+    port of another process, a second listener on `back_port` tells its clients to come to that port.
     """
 
-    def __init__(self, data_dir: Path, jar_dir: Path, port: int | None = None, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        jar_dir: Path,
+        port: int | None = None,
+        flags: tuple[str, ...] = (),
+        proxied: int | None = None,
+    ) -> None:
         self.data_dir = data_dir
         self.home = jar_dir
-        self.port, self.controller_port = _free_ports(2)
+        self.port, self.controller_port, self.back_port = _free_ports(3)
+        self.proxied = proxied
         self.port = port or self.port
         self.process: subprocess.Popen[bytes] | None = None
         archive = jar_dir / "broker.jsa"
@@ -169,7 +178,8 @@ class LocalBroker:
     def start(self) -> "LocalBroker":
         """Start and wait until the broker answers; raises BrokerError with the end of its log when it does not."""
         self._prepare()
-        properties = _write_properties(self.data_dir, self.data_dir / "log", self.port, self.controller_port)
+        log_dir, more = self.data_dir / "log", self._second_listener() if self.proxied else ""
+        properties = _write_properties(self.data_dir, log_dir, self.port, self.controller_port, more)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*_dying_with_parent(), *_java(self.home, "kafka.Kafka", str(properties), flags=self._flags)],
@@ -203,6 +213,16 @@ class LocalBroker:
         """Stop and start on the same data and port."""
         self.stop()
         self.start()
+
+    def _second_listener(self) -> str:
+        # Of two lines for one name, a properties file means the later.
+        own, proxied = f"PLAINTEXT://127.0.0.1:{self.port}", "PROXIED://127.0.0.1"
+        listeners = f"{own},{proxied}:{self.back_port},CONTROLLER://127.0.0.1:{self.controller_port}"
+        return (
+            f"\nlisteners={listeners}\nadvertised.listeners={own},{proxied}:{self.proxied}\n"
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+            "inter.broker.listener.name=PLAINTEXT\n"
+        )
 
     def _prepare(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from longwatch.pipeline.clock import SystemClock
-from longwatch.pipeline.commands.run import stopped_by_signals
+from longwatch.pipeline.commands.run import DRAIN_SECONDS, stopped_by_signals
 from longwatch.pipeline.config import Relay, load_config
 from longwatch.pipeline.config.load import error_at
 from longwatch.pipeline.config.secrets import UnreadableSecretError
@@ -31,7 +31,8 @@ def relay(
         )
     clock = SystemClock()
     sends = _sends(config, loaded.relay, clock)
-    with stopped_by_signals(max_seconds) as stop, open_relay(loaded, sends, clock, instance) as opened:
+    drain_s = max(DRAIN_SECONDS, loaded.relay.drain.seconds + 1.5)
+    with stopped_by_signals(max_seconds, drain_s) as stop, open_relay(loaded, sends, clock, instance) as opened:
         log.info("started", pipeline=loaded.pipeline, targets=",".join(each.name for each in loaded.relay.targets))
         done = opened.relay.run(stop, opened.at_end if until_end else lambda: False)
     log.info("stopped", read=done.read, dead_letters=done.dead_letters, commits=done.commits)

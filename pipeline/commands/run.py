@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,12 @@ from longwatch.pipeline.clock import Clock, SystemClock
 from longwatch.pipeline.config import Config, load_config
 from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.kafka_watchdog import EXIT_CODE
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
 log = structlog.get_logger("longwatch.run")
+
+DRAIN_SECONDS = 4.5
 
 
 def run(
@@ -31,7 +35,10 @@ def run(
         until_end=until_end,
         idle_timeout_ms=window_rules(loaded.windows).idle_timeout_ms,
     )
-    with stopped_by_signals(max_seconds) as stop, _worker(loaded, engine, SystemClock(), settings, instance) as worker:
+    with (
+        stopped_by_signals(max_seconds, DRAIN_SECONDS) as stop,
+        _worker(loaded, engine, SystemClock(), settings, instance) as worker,
+    ):
         log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
         done = worker.run(stop)
     log.info(
@@ -46,21 +53,37 @@ def run(
 
 
 @contextmanager
-def stopped_by_signals(max_seconds: float | None = None) -> Iterator[threading.Event]:
-    """An event that SIGTERM, SIGINT or the passing of `max_seconds` sets."""
-    stop = threading.Event()
+def stopped_by_signals(
+    max_seconds: float | None = None, drain_seconds: float | None = None
+) -> Iterator[threading.Event]:
+    """An event that SIGTERM, SIGINT or the passing of `max_seconds` sets.
+
+    With `drain_seconds`, a process that has not ended so long after it leaves with 75: a broker that does not answer
+    must not hold up a shutdown, and what was not committed is done again by the next start.
+    """
+    stop, drained = threading.Event(), threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     timer = None if max_seconds is None else threading.Timer(max_seconds, stop.set)
     if timer is not None:
         timer.daemon = True
         timer.start()
+    if drain_seconds is not None:
+        threading.Thread(target=_leave_when_late, args=(stop, drained, drain_seconds), daemon=True).start()
     try:
         yield stop
     finally:
+        drained.set()
         if timer is not None:
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave_when_late(stop: threading.Event, drained: threading.Event, seconds: float) -> None:
+    stop.wait()
+    if not drained.wait(seconds):
+        log.error("stopped_amid_work", action="leaving with 75; what is not committed is done again by the next start")
+        os._exit(EXIT_CODE)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -14,7 +14,8 @@ from longwatch.pipeline.config import Config
 from longwatch.pipeline.config.base import Problem
 from longwatch.pipeline.config.relay import Relay as RelayConfig
 from longwatch.pipeline.config.secrets import UnreadableSecretError
-from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.errors import BrokerError, StateError
+from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.kafka_producer import TransactionalProducer
 from longwatch.pipeline.kafka_settings import KafkaSettings, Truncated, Unreadable
 from longwatch.pipeline.kafka_topics import create_missing_topics
@@ -136,7 +137,28 @@ def _commit(relay: RelayConfig, producer: TransactionalProducer, source: KafkaSo
     elif relay.dead_letters.file is not None and settled.letters:
         append_to(relay.dead_letters.file, settled.letters)
     offsets = {partition: (offset, "") for partition, offset in settled.offsets.items()}
-    producer.commit(outputs, offsets, source.group_metadata())
+    try:
+        producer.commit(outputs, offsets, source.group_metadata())
+    except CommitUnknownError as error:
+        _decide(producer, source, offsets, error)
+
+
+def _decide(
+    producer: TransactionalProducer,
+    source: KafkaSource,
+    offsets: Mapping[Partition, tuple[int, str]],
+    unknown: CommitUnknownError,
+) -> None:
+    """Return if the commit happened, as the offsets tell; while no broker is there to tell, a new process must ask."""
+    try:
+        producer.settle()
+        committed = {partition: source.committed(partition) for partition in offsets}
+    except BrokerError as error:
+        raise unknown from error
+    for partition, (offset, _) in offsets.items():
+        found = committed[partition]
+        if found is None or found.offset < offset:
+            raise CommitAbortedError(f"{unknown.message}; it did not happen", "it is tried again") from unknown
 
 
 def _deliverers(

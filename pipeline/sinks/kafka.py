@@ -34,11 +34,12 @@ class KafkaStore:
 
     def committed(self, partition: Partition) -> Position | None:
         """Last committed position of a partition; None where the group has committed nothing."""
+        self._producer.settle()
         found = self._committed(partition)
         return None if found is None else decode_position(partition, found.offset, found.metadata)
 
     def commit(self, outputs: list[Output], positions: dict[Partition, Position]) -> None:
-        """All in one transaction; raises CommitAbortedError when nothing of it happened, FatalError when unsure."""
+        """All in one transaction; CommitAbortedError when nothing of it happened, CommitUnknownError when unsure."""
         records = [
             kafka_settings.Output(self._topics[output.kind], output.key, output.value, output.headers)
             for output in outputs

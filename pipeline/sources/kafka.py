@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from longwatch.pipeline.errors import FencedError
-from longwatch.pipeline.kafka_client import RebalanceQueue, TopicPartition, was_replaced
+from longwatch.pipeline.kafka_client import TopicPartition
 from longwatch.pipeline.kafka_reader import Reader
+from longwatch.pipeline.kafka_rebalance import RebalanceQueue, is_settled, leave_group, was_replaced
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncated, Unreadable
 from longwatch.pipeline.kafka_topics import describe_topic
 from longwatch.pipeline.kafka_watchdog import Watchdog
@@ -44,6 +45,7 @@ class KafkaSource:
         self._reader = Reader(settings, described, on_truncated, on_unreadable, watchdog or Watchdog(), group=True)
         self._consumer = self._reader.consumer
         self._rebalances = RebalanceQueue(self._consumer)
+        self._placed = False
         self._membership: Any = self._consumer.group_metadata()
         self._consumer.subscribe([topic], listener=self._rebalances)
         try:
@@ -68,6 +70,7 @@ class KafkaSource:
                 f"another process has joined group {self._settings.group_id} as {self._settings.instance_id}",
                 "give every worker an instance id of its own",
             )
+        self._ask_for_a_place()
         owned = self.assignment()
         return [batch for batch in batches if batch.partition in owned]
 
@@ -91,7 +94,7 @@ class KafkaSource:
             self._consumer.committed,
             tp,
             metadata=True,
-            timeout_ms=self._settings.call_deadline_seconds * 500,
+            timeout_ms=self._settings.answer_ms,
         )
         return None if found is None else Committed(int(found.offset), found.metadata or "")
 
@@ -140,6 +143,18 @@ class KafkaSource:
             self._start(partitions)
         elif partitions:
             self._gone[kind](partitions)
+
+    def _ask_for_a_place(self) -> None:
+        """A static member that is given nothing at first joins as a new one.
+
+        The broker gave it what was assigned to its name before: nothing, when that was made while the topic was gone,
+        and no one would ever assign again.
+        """
+        if self._placed or not is_settled(self._consumer):
+            return
+        if self._settings.instance_id is not None and not self.assignment():
+            self._reader.call("leave", leave_group, self._consumer, self._settings.answer_ms)
+        self._placed = True
 
     def _start(self, partitions: Partitions) -> None:
         owned = self.assignment()

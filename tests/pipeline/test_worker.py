@@ -10,7 +10,7 @@ import pytest
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.decode import Decoder
-from longwatch.pipeline.kafka_errors import CommitAbortedError
+from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Kind, unreadable
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sinks.memory import MemoryStore
@@ -87,6 +87,42 @@ def test_every_commit_holds_the_outputs_up_to_its_position(log):
 
 def test_an_aborted_commit_is_done_again_from_the_last_one(log):
     calm, shaken = MemoryStore(), AbortingStore(aborts={2, 3, 7, 12})
+    make_worker(log, calm)[0].run(threading.Event())
+    worker, _ = make_worker(log, shaken)
+    worker.run(threading.Event())
+    assert worker.progress.aborted == 4
+    assert messages(shaken) == messages(calm)
+
+
+@dataclass
+class SilentStore(MemoryStore):
+    """Does not answer the commits whose numbers are given, of which the even ones happened; nor what is asked next."""
+
+    silent: set[int] = field(default_factory=set)
+    calls: int = 0
+    away: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def commit(self, outputs, positions) -> None:
+        self.calls += 1
+        if self.calls in self.silent:
+            self.away = 3
+            if self.calls % 2 == 0:
+                super().commit(outputs, positions)
+            raise CommitUnknownError("no answer")
+        super().commit(outputs, positions)
+
+    def committed(self, partition):
+        self.away -= 1
+        if self.away > 0:
+            raise BrokerUnreachableError("still away")
+        return super().committed(partition)
+
+
+def test_a_commit_of_unknown_outcome_is_decided_by_what_the_store_says_once_it_answers(log):
+    calm, shaken = MemoryStore(), SilentStore(silent={2, 3, 6, 9})
     make_worker(log, calm)[0].run(threading.Event())
     worker, _ = make_worker(log, shaken)
     worker.run(threading.Event())

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 from ruamel.yaml import YAML
 
 from longwatch.pipeline.alerts import Alert
@@ -51,11 +53,28 @@ class Live:
         """Every committed alert message."""
         return [msgspec.json.decode(record.value, type=Alert) for record in self.kafka.read(f"{self.outputs}.alerts")]
 
+    def committed_outputs(self) -> list[tuple[object, ...]]:
+        """Everything a read_committed reader sees of all three outputs, scores to 3 decimals, in one order."""
+        alerts = [
+            (a.alert_id, a.revision, a.lifecycle, a.source.trigger_offset, a.window, round(a.score, 3))
+            for a in self.alerts()
+        ]
+        letters = [
+            (name, record.key, record.value, sorted(record.headers))
+            for name in ("dlq", "late")
+            for record in self.kafka.read(f"{self.outputs}.{name}")
+        ]
+        return sorted([*alerts, *letters], key=repr)
+
     def committed_records(self) -> int:
         """How many input records the group has committed."""
         group = json.loads(self.config.read_text())["pipeline"]
         with self.kafka.admin() as admin:
-            return sum(at.offset for at in admin.list_group_offsets([group])[group].values() if at.offset > 0)
+            try:
+                found = admin.list_group_offsets([group])[group]
+            except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
+                return 0  # a broker that has had no group yet, or has just started
+        return sum(at.offset for at in found.values() if at.offset > 0)
 
 
 def make_live(kafka: KafkaForTests, folder: Path, topic: str, changes: dict[str, object] | None = None) -> Live:
@@ -82,6 +101,21 @@ def make_live(kafka: KafkaForTests, folder: Path, topic: str, changes: dict[str,
     path = folder / "pipeline.yaml"
     path.write_text(json.dumps(sections))
     return Live(kafka, path, topic, outputs)
+
+
+def wait_until(condition: Callable[[], object], live: Live, seconds: float = 40) -> None:
+    """Until it is true; a failure shows what the pipeline's workers logged last."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s:\n{live.log.read_text()[-5000:]}"
+        time.sleep(0.05)
+
+
+def end(worker: "subprocess.Popen[bytes]") -> None:
+    """Leave no process behind."""
+    if worker.poll() is None:
+        worker.kill()
+        worker.wait()
 
 
 def produce_lines(kafka: KafkaForTests, topic: str, lines: Iterable[tuple[str, str]], partitions: int) -> None:
