@@ -22,7 +22,10 @@ Instance = Annotated[
 
 def epilog(example: str) -> str:
     """Example and exit codes below a verb's help."""
-    codes = "0 done, 1 failed, 2 configuration or usage wrong,\n  75 fenced or fatal (start it again), 130 interrupted"
+    codes = (
+        "0 done, 1 failed, 2 configuration or usage wrong,\n  75 fatal (start it again), "
+        "76 fenced (again, but no two of one name),\n  130 interrupted"
+    )
     return f"\b\nExample:\n  {example}\n\n\b\nExit codes:\n  {codes}"
 
 

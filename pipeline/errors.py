@@ -10,7 +10,7 @@
       BrokerError                exit 1    retriable: the broker is away or busy
         BrokerRefusedError       exit 1    not retriable: it answered, and the answer is no
       FatalError                 exit 75   this process cannot go on, a new one can: restart me
-        FencedError              exit 75   another worker has taken over
+        FencedError              exit 76   another worker has taken over, or this one slept for too long
 
 `retriable` says that the same call may succeed later, in this process.
 """
@@ -129,7 +129,12 @@ class FatalError(LongwatchError):
 
 
 class FencedError(FatalError):
-    """Another worker holds this one's transactional id or partitions; its work stands, ours is aborted."""
+    """Another worker holds this one's transactional id or place; its work stands, ours is aborted.
+
+    A restart is safe, but where two workers share a name it only fences the other one: hence a code of its own.
+    """
+
+    exit_code = 76
 
 
 _EXCERPT_CHARACTERS = 100

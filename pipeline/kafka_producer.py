@@ -1,6 +1,6 @@
 """Outputs and input offsets in one Kafka transaction: all of it becomes visible, or nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longwatch.pipeline.errors import BrokerError, FencedError, StateError
@@ -9,12 +9,9 @@ from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownErr
 from longwatch.pipeline.kafka_settings import METADATA_BYTES, KafkaSettings, Output
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.steps import Observer, Step, unobserved
 
 RECORD_OVERHEAD = 1024
-
-
-def _nothing(point: str) -> None:
-    pass
 
 
 class TransactionalProducer:
@@ -22,8 +19,6 @@ class TransactionalProducer:
 
     A commit whose outcome cannot be learned costs the client that made it: the next `settle` opens another one under
     the same id, which ends the open transaction, committed or aborted; the committed offsets then say which it was.
-    `passed` is called with the name of each point of a commit ("begun", "sent", "offsets", "committed"), for tests
-    that crash there.
     """
 
     def __init__(
@@ -31,30 +26,24 @@ class TransactionalProducer:
         settings: KafkaSettings,
         transactional_id: str,
         watchdog: Watchdog | None = None,
-        passed: Callable[[str], None] = _nothing,
+        observe: Observer = unobserved,
     ) -> None:
         self._settings = settings
         self._id = transactional_id
         self._watchdog = watchdog or Watchdog()
-        self._passed = passed
+        self._observe = observe
         self._producer: Any = None
-        self.settle()
+        self._open()
+        self._observe(Step.OPENED)
 
     def settle(self) -> None:
         """Wait until no transaction of this id is open: what the group has committed then stays as it is.
 
         Raises BrokerError while no broker is there to ask.
         """
-        if self._producer is not None:
-            return
-        with self._guard("connection"):
-            self._producer = open_producer(self._settings, self._id)
-        try:
-            with self._guard("init_transactions"), translated(f"opening transactions as {self._id}", self._settings):
-                self._producer.init_transactions()
-        except BaseException:
-            self.close()
-            raise
+        if self._producer is None:
+            self._open()
+            self._observe(Step.REOPENED)
 
     def commit(
         self, outputs: Sequence[Output], offsets: Mapping[Partition, tuple[int, str]], group_metadata: Any
@@ -62,7 +51,7 @@ class TransactionalProducer:
         """Write `outputs` in order and commit `offsets` {partition: (next offset, metadata)} in one transaction.
 
         Raises CommitAbortedError (retriable: read again from the committed offsets), CommitUnknownError (first
-        `settle`, then the same), OutputTooLargeError before anything is sent, and FencedError (exit 75).
+        `settle`, then the same), OutputTooLargeError before anything is sent, and FencedError (exit 76).
         """
         committed = self._checked(outputs, offsets)
         if committed and group_metadata.generation_id < 0:
@@ -78,7 +67,7 @@ class TransactionalProducer:
                 self._producer.commit_transaction()
             except Exception as error:
                 raise self._after_commit(error) from error
-        self._passed("committed")
+        self._observe(Step.COMMITTED)
 
     def close(self) -> None:
         """Stop; an open transaction is aborted by the next holder of the id, or by the broker's timeout."""
@@ -86,6 +75,20 @@ class TransactionalProducer:
         if producer is not None:
             with self._guard("close"):
                 producer.close()
+
+    def _open(self) -> None:
+        with self._guard("connection"):
+            self._producer = open_producer(self._settings, self._id)
+        try:
+            with self._guard("init_transactions"), translated(f"opening transactions as {self._id}", self._settings):
+                self._producer.init_transactions()
+        except BaseException:
+            self.close()
+            raise
+
+    def _abandon(self) -> None:
+        self.close()
+        self._observe(Step.ABANDONED)
 
     def _open_again(self) -> None:
         try:
@@ -115,39 +118,44 @@ class TransactionalProducer:
 
     def _write(self, outputs: Sequence[Output], committed: dict[Any, Any], group_metadata: Any) -> None:
         self._producer.begin_transaction()
-        self._passed("begun")
-        sent = [
-            self._producer.send(each.topic, each.value, each.key, list(each.headers), each.partition)
-            for each in outputs
-        ]
+        self._observe(Step.BEGUN)
+        sent = [self._send(output) for output in outputs]
         self._producer.flush()
         for future in sent:
             # Done since the flush; get() raises what a broker said about this record.
             future.get(timeout=0)
-        self._passed("sent")
+        self._observe(Step.FLUSHED)
         if committed:
             self._producer.send_offsets_to_transaction(committed, group_metadata)
-        self._passed("offsets")
+        self._observe(Step.OFFSETS_SENT)
+
+    def _send(self, output: Output) -> Any:
+        future = self._producer.send(output.topic, output.value, output.key, list(output.headers), output.partition)
+        self._observe(Step.PRODUCED)
+        return future
 
     def _abort(self, cause: Exception) -> None:
         """Raise what the failed write means; nothing of it was committed, nor can be: no commit was asked for."""
         failure = translate(cause, f"writing as {self._id}", self._settings)
         if isinstance(failure, FencedError):
             raise failure from cause
+        self._observe(Step.ABORTING)
         try:
             self._producer.abort_transaction()
         except Exception as error:
             end = translate(error, f"aborting as {self._id} after {type(cause).__name__}: {cause}", self._settings)
             if isinstance(end, FencedError):
                 raise end from cause
-            self.close()
+            self._abandon()
+        else:
+            self._observe(Step.ABORTED)
         raise CommitAbortedError(failure.message, "read again from the committed offsets") from cause
 
     def _after_commit(self, error: Exception) -> Exception:
         failure = translate(error, f"committing as {self._id}", self._settings)
         if isinstance(failure, FencedError):
             return failure
-        self.close()
+        self._abandon()
         return CommitUnknownError(failure.message, "the committed offsets will tell; restart if this is the end")
 
     def _guard(self, what: str) -> Any:

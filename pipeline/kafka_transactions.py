@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 _CLOSE_SECONDS = 2.0
+_GRACE_SECONDS = 0.5
 
 
 class Transactions:
     """The transactional calls of a producer under their own names; the client's wait without a limit.
 
     From begin to end a transaction has `seconds`. A wait that outlives them raises TimeoutError: the request may still
-    be answered, so the producer must be closed then, and another one opened.
+    be answered, so the producer must be closed then, and another one opened. Past the end each wait still has a moment:
+    a process that was stopped and wakes up late hears from the broker that it is fenced, if it is.
     """
 
     def __init__(self, producer: Any, seconds: float) -> None:
@@ -64,11 +66,11 @@ class Transactions:
 
     @property
     def _left(self) -> float:
-        return max(0.0, self._deadline - time.monotonic())
+        return max(_GRACE_SECONDS, self._deadline - time.monotonic())
 
     def _await(self, result: Any, what: str) -> None:
         self._producer._sender.wakeup()
-        if not result.wait(timeout_ms=self._left * 1000):
+        if not (result.wait(timeout_ms=self._left * 1000) or result.wait(timeout_ms=_GRACE_SECONDS * 1000)):
             raise TimeoutError(f"no answer to {what} within {self._seconds:.0f} s of the transaction's begin")
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EXIT_CODE = 75
+STOPPED_SECONDS = 5.0
+_GRACE_TICKS = 16
 
 
 def _exit(code: int) -> None:
@@ -53,9 +55,12 @@ class Watchdog:
             self._thread.start()
 
     def _watch(self) -> None:
-        wait = threading.Event()
+        wait, before = threading.Event(), self._clock()
         while not wait.wait(self._tick):
-            now = self._clock()
+            if self._clock() - before > STOPPED_SECONDS:
+                # The process itself was stopped: whether it is fenced, the broker shall say before this does.
+                wait.wait(_GRACE_TICKS * self._tick)
+            before = now = self._clock()
             late = [what for what, deadline in list(self._calls.values()) if now > deadline]
             if late:
                 self._fire(late[0])

@@ -22,6 +22,7 @@ from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sinks.kafka import KafkaStore
 from longwatch.pipeline.sources.group import GroupSource
 from longwatch.pipeline.sources.kafka import KafkaSource
+from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
 log = structlog.get_logger("longwatch.kafka")
@@ -88,7 +89,12 @@ class _Members:
 
 @contextmanager
 def open_kafka_worker(
-    config: Config, engine: Engine, clock: Clock, settings: WorkerSettings, instance: str | None
+    config: Config,
+    engine: Engine,
+    clock: Clock,
+    settings: WorkerSettings,
+    instance: str | None,
+    observe: Observer = unobserved,
 ) -> Iterator[Worker]:
     """A worker that joins the pipeline's group; `instance` names it across restarts, and its transactions.
 
@@ -115,10 +121,11 @@ def open_kafka_worker(
             watchdog,
         )
         opened.callback(source.close)
-        producer = TransactionalProducer(client, transactional_id(config, instance), watchdog)
+        producer = TransactionalProducer(client, transactional_id(config, instance), watchdog, observe)
         opened.callback(producer.close)
         store = KafkaStore(producer, topics, source.committed, source.group_metadata)
-        members.worker = Worker(GroupSource(source, source_config.start), engine, store, clock, settings)
+        group = GroupSource(source, source_config.start)
+        members.worker = Worker(group, engine, store, clock, settings, observe=observe)
         yield members.worker
 
 

@@ -21,6 +21,7 @@ from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownErr
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sources import Source
+from longwatch.pipeline.steps import Observer, Step, unobserved
 
 log = structlog.get_logger("longwatch.worker")
 
@@ -70,6 +71,7 @@ class Worker:
         *,
         on_scores: Callable[[list[pl.DataFrame]], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        observe: Observer = unobserved,
     ) -> None:
         self._source = source
         self._engine = engine
@@ -78,6 +80,7 @@ class Worker:
         self._settings = settings
         self._on_scores = on_scores
         self._on_progress = on_progress
+        self._observe = observe
         self._pending: list[Output] = []
         self._committed: dict[Partition, Position] = {}
         self._starts: dict[Partition, int] = {}
@@ -87,6 +90,7 @@ class Worker:
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
         """Begin partitions where they were left: seek to `replay_from`, and rebuild silently from there."""
+        self._observe(Step.ASSIGNED)
         for partition in partitions:
             position = self._store.committed(partition)
             readable_from = self._source.readable_from(partition)
@@ -99,14 +103,21 @@ class Worker:
             if position is not None:
                 self._committed[partition] = position
                 self._announce(partition, position, replay_from)
+        self._observe(Step.SOUGHT)
 
     def revoked(self, partitions: Iterable[Partition]) -> None:
         """Commit what is done, then let go: the next owner goes on from that commit."""
+        self._observe(Step.REVOKED)
         self.commit()
-        self.lost(partitions)
+        self._let_go(partitions)
+        self._observe(Step.RELEASED)
 
     def lost(self, partitions: Iterable[Partition]) -> None:
         """Let go without a commit: another worker has the partitions already, and what is pending is its to give."""
+        self._let_go(partitions)
+        self._observe(Step.LOST)
+
+    def _let_go(self, partitions: Iterable[Partition]) -> None:
         gone = set(partitions)
         self._pending = [output for output in self._pending if output.partition not in gone]
         for partition in gone:
@@ -121,12 +132,14 @@ class Worker:
             self._take(Result([output]))
         # Committed with the dead letter, or a restart would read up to here and give it again.
         self._engine.skip(output.partition, next_offset)
+        self._observe(Step.UNREADABLE)
 
     def run(self, stop: Stop) -> Progress:
         """Loop until told to stop or, with `until_end`, until all is read; what is done is committed on the way out."""
         done = False
         while not done and not stop.is_set():
             done = self.step()
+        self._observe(Step.STOPPING)
         if not done:
             self.commit()
         return self.progress
@@ -164,11 +177,14 @@ class Worker:
             return False
 
     def _round(self) -> bool:
+        self._observe(Step.POLLING)
         batches = self._source.poll()
+        self._observe(Step.POLLED)
         if self._behind:
             self._read_again()
             return False
         self._take(self._engine.process(batches))
+        self._observe(Step.REBUILDING if self._engine.rebuilding else Step.PROCESSED)
         done = not batches and self._rest()
         if done or self._due():
             self._close_silent()
@@ -218,6 +234,7 @@ class Worker:
             return True
         if self._source.at_end(partition):
             self._take(self._engine.close_idle(partition))
+            self._observe(Step.SILENCE_CLOSED)
             return False
         return True
 
@@ -246,6 +263,7 @@ class Worker:
         self._pending = []
         self.assigned(self._engine.partitions)
         self._behind = False
+        self._observe(Step.REWOUND)
 
     def _announce(self, partition: Partition, position: Position, replay_from: int) -> None:
         distance = position.next_offset - replay_from

@@ -17,6 +17,7 @@ from longwatch.pipeline.config import Config, load_config
 from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_watchdog import EXIT_CODE
+from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
 log = structlog.get_logger("longwatch.run")
@@ -25,9 +26,17 @@ DRAIN_SECONDS = 4.5
 
 
 def run(
-    config: Path, overrides: Mapping[str, str], until_end: bool, instance: str | None, max_seconds: float | None
+    config: Path,
+    overrides: Mapping[str, str],
+    until_end: bool,
+    instance: str | None,
+    max_seconds: float | None,
+    observe: Observer = unobserved,
 ) -> int:
-    """Reads records, scores them, commits alerts; SIGTERM and SIGINT finish the batch in hand and commit it."""
+    """Reads records, scores them, commits alerts; SIGTERM and SIGINT finish the batch in hand and commit it.
+
+    `observe` is told the steps of a worker on Kafka.
+    """
     loaded = load_config(config, overrides)
     engine = build_engine(loaded, open_model(loaded), instance=instance or "")
     settings = WorkerSettings(
@@ -35,10 +44,8 @@ def run(
         until_end=until_end,
         idle_timeout_ms=window_rules(loaded.windows).idle_timeout_ms,
     )
-    with (
-        stopped_by_signals(max_seconds, DRAIN_SECONDS) as stop,
-        _worker(loaded, engine, SystemClock(), settings, instance) as worker,
-    ):
+    opened = _worker(loaded, engine, SystemClock(), settings, instance, observe)
+    with stopped_by_signals(max_seconds, DRAIN_SECONDS) as stop, opened as worker:
         log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
         done = worker.run(stop)
     log.info(
@@ -88,12 +95,12 @@ def _leave_when_late(stop: threading.Event, drained: threading.Event, seconds: f
 
 @contextmanager
 def _worker(
-    config: Config, engine: Engine, clock: Clock, settings: WorkerSettings, instance: str | None
+    config: Config, engine: Engine, clock: Clock, settings: WorkerSettings, instance: str | None, observe: Observer
 ) -> Iterator[Worker]:
     if config.sink.kafka is not None:
         from longwatch.pipeline.kafka_worker import open_kafka_worker
 
-        with open_kafka_worker(config, engine, clock, settings, instance) as worker:
+        with open_kafka_worker(config, engine, clock, settings, instance, observe) as worker:
             yield worker
     else:
         with open_embedded_worker(config, engine, clock, settings) as worker:

@@ -17,6 +17,7 @@ from longwatch.pipeline.kafka_topics import describe_topic
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sources.kafka import KafkaSource
+from longwatch.pipeline.steps import Step
 from support.kafka_broker import KafkaForTests
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
@@ -59,7 +60,7 @@ class Case:
         for source in (self.source, *self.others):
             source.poll(50)
 
-    def passed(self, point: str) -> None:
+    def passed(self, point: Step) -> None:
         self.faults.pop(point, lambda: None)()
 
     def commit(self, value: bytes, offset: int, number: int = 0) -> None:
@@ -109,7 +110,7 @@ def opened(proxied: tuple[KafkaForTests, Proxy]) -> Iterator[Case]:
 def test_a_commit_without_an_answer_is_unknown_in_time_and_the_committed_offset_tells(proxied, kind, happened) -> None:
     with opened(proxied) as case:
         case.commit(b"before", 1)
-        case.faults["offsets"] = lambda: case.proxy.apply(Fault(kind))
+        case.faults[Step.OFFSETS_SENT] = lambda: case.proxy.apply(Fault(kind))
         began = time.monotonic()
         with pytest.raises(CommitUnknownError):
             case.commit(b"unknown", 2)
@@ -122,7 +123,7 @@ def test_a_commit_without_an_answer_is_unknown_in_time_and_the_committed_offset_
         assert case.watchdog.longest["commit"] < COMMIT_S + 3
 
 
-@pytest.mark.parametrize("point", ["begun", "sent"])
+@pytest.mark.parametrize("point", [Step.BEGUN, Step.FLUSHED])
 def test_a_transaction_that_stalls_before_its_commit_is_aborted_in_time(proxied, point) -> None:
     with opened(proxied) as case:
         case.faults[point] = lambda: case.proxy.apply(Fault("mute"))
@@ -137,7 +138,7 @@ def test_a_transaction_that_stalls_before_its_commit_is_aborted_in_time(proxied,
         assert case.values() == [b"after"]
 
 
-@pytest.mark.parametrize("point", ["begun", "sent", "offsets"])
+@pytest.mark.parametrize("point", [Step.BEGUN, Step.FLUSHED, Step.OFFSETS_SENT])
 def test_a_coordinator_that_is_away_for_a_moment_costs_no_transaction(proxied, point) -> None:
     """kafka-python 3.0.12 forgets the request that finds no connection, and would wait for ever."""
     with opened(proxied) as case:

@@ -24,6 +24,7 @@ from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Output, 
 from longwatch.pipeline.kafka_topics import create_missing_topics, describe_topic
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources.kafka import KafkaSource
+from longwatch.pipeline.steps import Observer, Step, unobserved
 from support.kafka_broker import KafkaForTests
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
@@ -96,9 +97,9 @@ def member(settings: KafkaSettings, topic: str) -> Iterator[Member]:
 
 @contextmanager
 def producer(
-    settings: KafkaSettings, transactional_id: str, passed: Callable[[str], None] = lambda _: None
+    settings: KafkaSettings, transactional_id: str, observe: Observer = unobserved
 ) -> Iterator[TransactionalProducer]:
-    opened = TransactionalProducer(settings, transactional_id, passed=passed)
+    opened = TransactionalProducer(settings, transactional_id, observe=observe)
     try:
         yield opened
     finally:
@@ -138,22 +139,22 @@ def test_a_group_without_a_commit_starts_where_the_settings_say(kafka: KafkaForT
 def test_outputs_offsets_and_metadata_become_visible_together(kafka: KafkaForTests, settings: KafkaSettings) -> None:
     topic, alerts = kafka.create_topic(), kafka.create_topic()
     kafka.produce(topic, messages(4))
-    seen: dict[str, tuple[list[bytes | None], Committed | None]] = {}
+    seen: dict[Step, tuple[list[bytes | None], Committed | None]] = {}
     with member(settings, topic) as reader, member(replace(settings, group_id=kafka.name("other")), alerts) as other:
         reader.until(lambda: len(reader.records) == 4)
         (partition,) = reader.assigned
 
-        def passed(point: str) -> None:
-            if point != "offsets":
-                seen[point] = (values(kafka, alerts), reader.source.committed(partition))
+        def passed(step: Step) -> None:
+            if step is not Step.OFFSETS_SENT:
+                seen[step] = (values(kafka, alerts), reader.source.committed(partition))
 
         with producer(settings, kafka.name("txn"), passed) as writer:
             outputs = [Output(alerts, b"e", b"one", [("h", b"1")]), Output(alerts, None, b"two")]
             writer.commit(outputs, {partition: (3, '{"v":1}')}, reader.source.group_metadata())
         other.until(lambda: len(other.records) == 2)
         headers = [record.headers for record in kafka.read(alerts)]
-    assert seen["begun"] == seen["sent"] == ([], None)
-    assert seen["committed"] == ([b"one", b"two"], Committed(3, '{"v":1}'))
+    assert seen[Step.BEGUN] == seen[Step.FLUSHED] == ([], None)
+    assert seen[Step.COMMITTED] == ([b"one", b"two"], Committed(3, '{"v":1}'))
     assert headers == [[("h", b"1")], []]
     assert other.values() == [b"one", b"two"]
 
@@ -175,9 +176,9 @@ def test_the_next_member_gets_the_committed_offset_and_metadata_and_may_seek_bef
         assert second.values() == [b"line 4", b"line 2", b"line 3", b"line 4"]
 
 
-@pytest.mark.parametrize("point", ["begun", "sent", "offsets"])
+@pytest.mark.parametrize("point", [Step.BEGUN, Step.PRODUCED, Step.FLUSHED, Step.OFFSETS_SENT])
 def test_what_was_not_committed_is_never_visible_and_does_not_block_the_next_worker(
-    kafka: KafkaForTests, settings: KafkaSettings, point: str
+    kafka: KafkaForTests, settings: KafkaSettings, point: Step
 ) -> None:
     topic, alerts = kafka.create_topic(), kafka.create_topic()
     kafka.produce(topic, messages(2))
@@ -186,15 +187,15 @@ def test_what_was_not_committed_is_never_visible_and_does_not_block_the_next_wor
     class Crash(BaseException):
         """Ends the commit where a killed process would, without the client's own abort."""
 
-    def crash(reached: str) -> None:
-        if reached == point:
+    def crash(reached: Step) -> None:
+        if reached is point:
             raise Crash
 
     with member(settings, topic) as reader:
         reader.until(lambda: len(reader.records) == 2)
         (partition,) = reader.assigned
         membership = reader.source.group_metadata()
-        dead = TransactionalProducer(settings, transactional_id, passed=crash)
+        dead = TransactionalProducer(settings, transactional_id, observe=crash)
         with pytest.raises(Crash):
             dead.commit([Output(alerts, b"k", b"dead")], {partition: (2, "dead")}, membership)
         with producer(settings, transactional_id) as alive:
@@ -213,7 +214,7 @@ def test_a_zombie_with_the_same_transactional_id_is_fenced(kafka: KafkaForTests,
             with pytest.raises(FencedError, match=transactional_id) as raised:
                 zombie.commit([Output(alerts, b"k", b"zombie")], {}, None)
             alive.commit([Output(alerts, b"k", b"still alive")], {}, None)
-    assert raised.value.exit_code == 75
+    assert raised.value.exit_code == 76
     assert values(kafka, alerts) == [b"before", b"alive", b"still alive"]
 
 

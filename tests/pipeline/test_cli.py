@@ -99,7 +99,7 @@ def test_the_help_of_every_verb_has_an_example_and_the_exit_codes(verb: str, cap
     assert main([verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert f"longwatch {verb}" in out.split("Example:")[1]
-    for code in ("0 done", "2 configuration", "75 fenced", "130 interrupted"):
+    for code in ("0 done", "2 configuration", "75 fatal", "76 fenced", "130 interrupted"):
         assert code in out
 
 
@@ -155,7 +155,7 @@ def test_overrides_reach_the_configuration(config, capsys):
 @pytest.mark.parametrize(
     ("raised", "code", "words"),
     [
-        ("errors.FencedError('another worker took over', 'start again')", 75, ["error: another", "hint: start again"]),
+        ("errors.FencedError('another worker took over', 'start again')", 76, ["error: another", "hint: start again"]),
         ("errors.BrokerError('no broker')", 1, ["error: no broker"]),
         ("errors.ConfigError('wrong', file='a.yaml', line=3, column=4)", 2, ["error: a.yaml:3:4: wrong"]),
         ("KeyboardInterrupt()", 130, []),

@@ -94,4 +94,4 @@ def test_the_help_of_dlqs_verbs_has_an_example_and_the_exit_codes(verb: str, cap
     assert main(["dlq", verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert f"longwatch dlq {verb} pipeline.yaml" in out.split("Example:")[1]
-    assert "75 fenced" in out
+    assert "76 fenced" in out

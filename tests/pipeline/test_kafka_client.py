@@ -42,8 +42,8 @@ def test_no_records_give_an_empty_frame_of_the_right_columns() -> None:
         (ConnectionResetError(), BrokerUnreachableError, 1, True),
         (kafka_errors.UnknownTopicOrPartitionError(), TopicMissingError, 1, False),
         (kafka_errors.TopicAuthorizationFailedError(), BrokerRefusedError, 1, False),
-        (kafka_errors.ProducerFencedError(), FencedError, 75, False),
-        (kafka_errors.FencedInstanceIdError(), FencedError, 75, False),
+        (kafka_errors.ProducerFencedError(), FencedError, 76, False),
+        (kafka_errors.FencedInstanceIdError(), FencedError, 76, False),
         (kafka_errors.InvalidTxnStateError(), FatalError, 75, False),
     ],
 )

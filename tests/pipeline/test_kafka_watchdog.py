@@ -49,6 +49,16 @@ def test_calls_that_return_in_time_end_nothing_and_the_latest_deadline_holds() -
         assert left.wait(10)
 
 
+def test_a_process_that_was_stopped_has_a_moment_to_hear_that_it_is_fenced() -> None:
+    clock, left = Clock(), threading.Event()
+    watchdog = Watchdog(lambda _: left.set(), clock, tick=0.05)
+    with watchdog.guard("commit", 10.0):
+        clock.now = 60.0
+        assert not left.wait(0.3)
+    with watchdog.guard("poll", 1e9):
+        assert not left.wait(1.0)
+
+
 def test_a_hanging_process_really_leaves_with_75() -> None:
     program = """
 import threading
