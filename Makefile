@@ -46,6 +46,9 @@ demo-bundle: install ## train the bundle that the demo ships, on the generator's
 test-slow: install jars ## tests that take minutes
 	$(BIN)/pytest -m 'slow and not gpu'
 
+chaos-kills: install jars ## kill -9 of two workers at random, KILLS times (1000), from SEED (1); a line of JSON
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.kills --kills $(or $(KILLS),1000) --seed $(or $(SEED),1)
+
 bench-hdfs: install jars ## HDFS from raw text through a real Kafka, beside the floors; needs the public data (LONGWATCH_DATA)
 	PYTHONPATH=tests $(BIN)/python ops/benchmarks/hdfs.py --seeds 0 1 2
 
@@ -74,6 +77,6 @@ lock: install ## write the lock files again from pyproject.toml
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars broker demo-bundle test-slow bench-hdfs bench-memory bench-parsing bench-attention \
-  check-gpu sanitize-gpu lock clean
+.PHONY: help demo test check types install jars broker demo-bundle test-slow chaos-kills bench-hdfs bench-memory bench-parsing \
+  bench-attention check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help

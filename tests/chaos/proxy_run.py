@@ -25,7 +25,6 @@ from pathlib import Path
 
 from chaos.proxy import Proxy
 from chaos.proxy_schedule import Nemesis, Step, draw_schedule, each_kind_once
-
 from longwatch.pipeline.sources.partitioner import partition_of
 from support.demo import demo_frame
 from support.kafka_broker import KafkaForTests, broker_module

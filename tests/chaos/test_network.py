@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from chaos.proxy import Proxy
 from chaos.proxy_run import HEALED_S, Outcome, proxied_kafka, run
 from chaos.proxy_schedule import draw_schedule, each_kind_once
-
 from support.kafka_broker import KafkaForTests
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from chaos.proxy import Fault, Proxy
 from chaos.proxy_run import proxied_kafka
-
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.kafka_offsets import committed_offsets
 from longwatch.pipeline.kafka_producer import TransactionalProducer

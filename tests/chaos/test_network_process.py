@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from chaos.proxy import Fault, Proxy
 from chaos.proxy_run import PARTITIONS, behind, proxied_kafka
-
 from support.demo import demo_frame
 from support.kafka_broker import KafkaForTests
 from support.live import Live, end, make_live, produce_lines, wait_until
