@@ -120,6 +120,11 @@ class Engine:
         return windows.last_timestamp_ms if windows.num_open and windows.last_timestamp_ms >= 0 else None
 
     @property
+    def num_open_windows(self) -> int:
+        """Open windows of all assigned partitions."""
+        return sum(state.windows.num_open for state in self._assigned.values())
+
+    @property
     def rebuilding(self) -> dict[Partition, tuple[int, int]]:
         """Partitions that are not yet where they were committed: the next offset, and the committed one."""
         return {each: (state.next_offset, state.committed) for each, state in self._assigned.items() if behind(state)}

@@ -7,12 +7,14 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import polars as pl
 
 from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedError, LongwatchError
+from longwatch.pipeline.kafka_batches import BoundedRecords, Limits, PollBudget
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, ClientFailedError, TopicMissingError
 from longwatch.pipeline.kafka_reachable import check_reachable
 from longwatch.pipeline.kafka_settings import KafkaSettings
@@ -121,7 +123,7 @@ def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
     )
     with _client_maker(settings) as make_client:
         consumer = KafkaConsumer(**options, kafka_client=make_client)
-    consumer._fetcher.PartitionRecords = _DroppedWhenBroken
+    _bound(consumer._fetcher, Limits(settings.max_batch_bytes, settings.max_poll_bytes, headers=not group))
     return consumer
 
 
@@ -206,11 +208,19 @@ def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[st
     return defaults | given | always
 
 
-class _DroppedWhenBroken(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """A fetched buffer that is dropped when reading it raises.
+class _BoundedPartition(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """One partition's fetched records, read within limits, and dropped when reading them raises.
 
-    kafka-python 3.0.12 keeps it, exhausted but never empty, and the next poll() would spin on it for ever.
+    kafka-python 3.0.12 keeps such a buffer, exhausted but never empty, and the next poll() would spin on it for ever.
     """
+
+    record_iterator: Any
+
+    def __init__(
+        self, fetch_offset: int, tp: Any, records: Any, *, limits: Limits, budget: PollBudget, **options: Any
+    ) -> None:
+        super().__init__(fetch_offset, tp, BoundedRecords(records, tp, limits), **options)
+        self.record_iterator = budget.metered(self.record_iterator)
 
     def take(self, n: int | None = None) -> Any:
         try:
@@ -218,6 +228,13 @@ class _DroppedWhenBroken(Fetcher.PartitionRecords):  # type: ignore[misc]
         except Exception:
             self.drain()
             raise
+
+
+def _bound(fetcher: Any, limits: Limits) -> None:
+    """kafka-python 3.0.12 bounds neither what a batch becomes nor the bytes of a poll."""
+    budget = PollBudget(limits.poll_bytes)
+    fetcher.PartitionRecords = partial(_BoundedPartition, limits=limits, budget=budget)
+    fetcher._append = budget.ending_polls(fetcher._append)
 
 
 def record_frame(records: list[Any]) -> pl.DataFrame:

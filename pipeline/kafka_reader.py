@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from longwatch.pipeline.errors import BrokerError
+from longwatch.pipeline.kafka_batches import BrokenBatchError
 from longwatch.pipeline.kafka_client import (
     TopicPartition,
     current_topic_id,
@@ -118,6 +119,9 @@ class Reader:
             )
 
     def _recover(self, error: Exception) -> None:
+        if isinstance(error, BrokenBatchError):
+            self._step_over(error.tp, error.first, error.next_offset, error.reason)
+            return
         truncated = truncated_offsets(error)
         for tp, divergent in truncated.items():
             self._step_into_log(tp, divergent)
@@ -149,10 +153,17 @@ class Reader:
                 if reason is None:
                     continue
                 next_offset = end_of_fault(probe.fault_at, first, end)
-            self._on_unreadable(Unreadable(self.partition(tp.partition), first, next_offset, reason))
-            self.seek(tp.partition, next_offset)
+            self._step_over(tp, first, next_offset, reason)
             stepped = True
         return stepped
+
+    def _step_over(self, tp: Any, first: int, next_offset: int, reason: str) -> None:
+        position = self.position(tp.partition)
+        # Behind the last record there may still be a lie, such as bytes too many: then no record is missing.
+        if position < next_offset:
+            gap = Unreadable(self.partition(tp.partition), max(first, position), next_offset, reason)
+            self._on_unreadable(gap)
+            self.seek(tp.partition, next_offset)
 
 
 class _Probe:

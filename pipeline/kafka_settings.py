@@ -15,6 +15,7 @@ class KafkaSettings:
 
     `client` holds further kafka-python options (security, buffers, patience), secrets resolved; it is never printed,
     and options that carry a promise cannot be set there. `start` is used only where the group has committed nothing.
+    `max_batch_bytes` is the most that a compressed batch may become, `max_poll_bytes` of keys and values end a poll.
 
     How long a call may block is said here and nowhere else. A request is given up after `request_timeout_ms`, and so is
     an unanswered join; a connection is tried for `connect_timeout_ms` and again after at most `reconnect_ms`; a commit
@@ -40,6 +41,8 @@ class KafkaSettings:
     linger_ms: int = 5
     compression: Literal["none", "zstd"] = "zstd"
     max_request_bytes: int = 1_048_576
+    max_batch_bytes: int = 32 << 20
+    max_poll_bytes: int = 16 << 20
     call_deadline_seconds: float = 25.0
 
     @property

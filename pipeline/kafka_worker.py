@@ -46,6 +46,7 @@ def kafka_settings(config: Config, instance: str | None = None) -> KafkaSettings
         group_id=config.group_id,
         instance_id=instance,
         poll_records=source.poll_records,
+        max_batch_bytes=source.max_batch.bytes,
         start=source.start,
         **named,
     )

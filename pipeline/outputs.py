@@ -36,6 +36,11 @@ class Output:
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        return len(self.key or b"") + len(self.value) + sum(len(name) + len(value) for name, value in self.headers)
+
 
 def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator[Output]:
     """The original records of `reasons` (offset, reason, detail) with the reason in headers, as one output each."""

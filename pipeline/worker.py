@@ -7,7 +7,7 @@ the last commit, from which the next worker rebuilds the windows and gives exact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import polars as pl
@@ -28,6 +28,9 @@ log = structlog.get_logger("longwatch.worker")
 MAX_PENDING = 10_000
 """Outputs held back for the next commit; past this the commit does not wait for its interval."""
 
+MAX_PENDING_BYTES = 16 << 20
+"""So many bytes of them do not wait either: dead letters hold whole records."""
+
 
 class Stop(Protocol):
     """Asked between polls: a `threading.Event` that a signal sets."""
@@ -44,6 +47,7 @@ class WorkerSettings:
     commit_interval_s: float = 0.5
     until_end: bool = False
     idle_timeout_ms: int | None = None
+    progress_interval_s: float = 10.0
 
 
 @dataclass
@@ -82,9 +86,10 @@ class Worker:
         self._on_progress = on_progress
         self._observe = observe
         self._pending: list[Output] = []
+        self._pending_bytes = 0
         self._committed: dict[Partition, Position] = {}
         self._starts: dict[Partition, int] = {}
-        self._last_commit = clock.monotonic()
+        self._last_commit = self._last_said = clock.monotonic()
         self._behind = False
         self.progress = Progress()
 
@@ -120,6 +125,7 @@ class Worker:
     def _let_go(self, partitions: Iterable[Partition]) -> None:
         gone = set(partitions)
         self._pending = [output for output in self._pending if output.partition not in gone]
+        self._pending_bytes = sum(output.size for output in self._pending)
         for partition in gone:
             self._engine.forget(partition)
             self._committed.pop(partition, None)
@@ -139,6 +145,7 @@ class Worker:
         done = False
         while not done and not stop.is_set():
             done = self.step()
+            self._say()
         self._observe(Step.STOPPING)
         if not done:
             self.commit()
@@ -165,7 +172,7 @@ class Worker:
             self._rewind(error)
             return
         self._committed |= positions
-        self._pending = []
+        self._drop_pending()
         self.progress.commits += 1
 
     def step(self) -> bool:
@@ -193,6 +200,7 @@ class Worker:
 
     def _take(self, result: Result) -> None:
         self._pending += result.outputs
+        self._pending_bytes += sum(output.size for output in result.outputs)
         self.progress.records += result.num_records
         for output in result.outputs:
             name = {"alert": "alerts", "dead_letter": "dead_letters", "late": "late"}[output.kind.value]
@@ -240,7 +248,21 @@ class Worker:
 
     def _due(self) -> bool:
         waited = self._clock.monotonic() - self._last_commit
-        return waited >= self._settings.commit_interval_s or len(self._pending) >= MAX_PENDING
+        full = len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
+        return full or waited >= self._settings.commit_interval_s
+
+    def _drop_pending(self) -> None:
+        self._pending = []
+        self._pending_bytes = 0
+
+    def _say(self) -> None:
+        """Log now and then what was done so far, and what is held in memory."""
+        now = self._clock.monotonic()
+        if now - self._last_said < self._settings.progress_interval_s:
+            return
+        self._last_said = now
+        held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending)}
+        log.info("progress", **asdict(self.progress), **held)
 
     def _rewind(self, error: CommitAbortedError | CommitUnknownError) -> None:
         """What came after the last commit is done again; nothing of it is visible, or the last commit holds it."""
@@ -260,7 +282,7 @@ class Worker:
         self._behind = True
 
     def _read_again(self) -> None:
-        self._pending = []
+        self._drop_pending()
         self.assigned(self._engine.partitions)
         self._behind = False
         self._observe(Step.REWOUND)

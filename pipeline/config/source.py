@@ -7,7 +7,7 @@ from pydantic import Field
 
 from longwatch.pipeline.config.base import Model, OneOf, Problem
 from longwatch.pipeline.config.kafka_client import ClientOptions
-from longwatch.pipeline.config.values import Many, Text, TopicName, YamlPath
+from longwatch.pipeline.config.values import Many, PositiveSize, Size, Text, TopicName, YamlPath
 
 
 class KafkaSource(Model):
@@ -21,6 +21,9 @@ class KafkaSource(Model):
         default=False, description="Let lines and passwords travel unencrypted to other machines."
     )
     poll_records: int = Field(default=500, ge=1, le=100_000, description="Most records read at a time.")
+    max_batch: PositiveSize = Field(
+        default=Size(32 << 20), description="A compressed batch that would become larger is one dead letter."
+    )
     start: Literal["earliest", "latest"] = Field(default="earliest", description="Where a new group starts.")
     on_truncated: Literal["continue", "stop"] = Field(
         default="continue", description="What to do when the broker has already deleted records that were not read."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -24,15 +25,29 @@ class LineFile:
         """Take committed alerts, in order."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                file.writelines(value + b"\n" for value in values)
-                file.flush()
+            # Unbuffered: what a full disk did not take is not tried again when the file is closed.
+            with self._path.open("ab+", buffering=0) as file:
+                _append(file, b"".join(value + b"\n" for value in values))
                 os.fsync(file.fileno())
         except OSError as error:
             raise StateError(
                 f"{self._path}: alerts cannot be appended: {error}",
                 hint="they stay in the database and are written at the next start; free the disk or change the path",
             ) from error
+
+
+def _append(file: FileIO, lines: bytes) -> None:
+    """All of it, on a line of its own even where a crash left half a line; of what does not fit, nothing."""
+    before = file.seek(0, os.SEEK_END)
+    if before and os.pread(file.fileno(), 1, before - 1) != b"\n":
+        lines = b"\n" + lines
+    left = memoryview(lines)
+    try:
+        while left:
+            left = left[file.write(left) or 0 :]
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 class LineStream:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 import polars as pl
 import pytest
+from structlog.testing import capture_logs
 
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import ManualClock
@@ -15,7 +16,7 @@ from longwatch.pipeline.outputs import Kind, unreadable
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
-from longwatch.pipeline.worker import Worker, WorkerSettings
+from longwatch.pipeline.worker import MAX_PENDING_BYTES, Worker, WorkerSettings
 from support.demo import ARRIVAL_MS, BUSY, as_records, demo_config, demo_engine, demo_frame
 
 CONFIG = demo_config(BUSY)
@@ -245,3 +246,29 @@ def test_a_stop_before_the_first_poll_commits_nothing_and_returns(log):
     store = MemoryStore()
     make_worker(log, store)[0].run(stop)
     assert store.outputs == []
+
+
+def test_many_bytes_of_outputs_do_not_wait_for_the_commit_interval(tmp_path):
+    path = tmp_path / "large.log"
+    path.write_bytes(b"".join(b"x" * 600_000 + b"\n" for _ in range(40)))
+    source, store = open_source(path, poll_records=5), MemoryStore()
+    worker = Worker(source, demo_engine(CONFIG), store, ManualClock(), WorkerSettings(1e9))
+    worker.assigned(source.partitions)
+    held = []
+    worker._on_progress = lambda _: held.append(worker._pending_bytes)
+    assert worker.run(threading.Event()).commits > 1
+    assert MAX_PENDING_BYTES <= max(held) < MAX_PENDING_BYTES + 5 * 600_000
+    assert len(store.of(Kind.DEAD_LETTER)) == 40
+
+
+def test_progress_and_what_is_held_are_logged_now_and_then(log):
+    clock, source = ManualClock(), open_source(log)
+    settings = WorkerSettings(0.0, progress_interval_s=30.0)
+    engine = demo_engine(CONFIG)
+    worker = Worker(source, engine, MemoryStore(), clock, settings, on_progress=lambda _: clock.advance(10_000))
+    worker.assigned(source.partitions)
+    with capture_logs() as logged:
+        worker.run(threading.Event())
+    told = [entry for entry in logged if entry["event"] == "progress"]
+    assert [entry["records"] for entry in told] == [300, 600, 900, 1200]
+    assert all(entry["open_windows"] > 0 and entry["pending"] == 0 for entry in told)
