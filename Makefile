@@ -56,6 +56,12 @@ bench-memory: install ## peak memory of a 65,536-event window on one CPU thread
 	@for events in 16384 32768 65536; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python ops/benchmarks/window_memory.py pipeline/demo/bundle --events $$events --whole; done
 
+hostile: install jars ## 100,000 hostile records and batches before a real worker; prints JSON
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.hostile
+
+soak: install jars ## half an hour at full speed on a real Kafka: does anything grow? Prints JSON
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.soak --minutes 30
+
 bench-parsing: install ## lines a second from bytes to template; needs the public data (LONGWATCH_DATA)
 	PYTHONPATH=tests POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/parsing.py
 
@@ -77,6 +83,6 @@ lock: install ## write the lock files again from pyproject.toml
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars broker demo-bundle test-slow chaos-kills bench-hdfs bench-memory bench-parsing \
-  bench-attention check-gpu sanitize-gpu lock clean
+.PHONY: help demo test check types install jars broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
+  bench-parsing bench-attention check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help
