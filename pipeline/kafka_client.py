@@ -94,14 +94,14 @@ def check_client_options(client: Mapping[str, object]) -> None:
             raise ConfigError(f"source.kafka.client.{name} is not an option of the Kafka client", hint)
 
 
-def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
-    """A consumer that commits nothing by itself, resets nothing, creates nothing, and reads committed records only."""
+def consumer_options(settings: KafkaSettings, *, group: bool = False) -> dict[str, Any]:
+    """What a consumer is told: commit nothing by itself, reset and create nothing, read committed records only."""
     patience = {
         "session_timeout_ms": settings.session_timeout_ms,
         "heartbeat_interval_ms": settings.heartbeat_interval_ms,
         "max_poll_interval_ms": settings.max_poll_interval_ms,
     }
-    options = (
+    return (
         patience
         | _connection(settings, KafkaConsumer.DEFAULT_CONFIG)
         | {
@@ -121,17 +121,22 @@ def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
             "metrics_enabled": False,
         }
     )
+
+
+def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
+    """A consumer with `consumer_options`, that gives no more at once than the settings allow."""
+    options = consumer_options(settings, group=group)
     with _client_maker(settings) as make_client:
         consumer = KafkaConsumer(**options, kafka_client=make_client)
     _bound(consumer._fetcher, Limits(settings.max_batch_bytes, settings.max_poll_bytes, headers=not group))
     return consumer
 
 
-def open_producer(settings: KafkaSettings, transactional_id: str) -> Transactions:
-    """An idempotent, transactional producer; `init_transactions` is left to the caller."""
+def producer_options(settings: KafkaSettings, transactional_id: str) -> dict[str, Any]:
+    """What a producer is told: idempotent, transactional, every replica."""
     # A transaction begun while the broker still finishes the last one is refused and tried again after this pause.
     patience = {"retry_backoff_ms": 20}
-    options = (
+    return (
         patience
         | _connection(settings, KafkaProducer.DEFAULT_CONFIG)
         | {
@@ -151,6 +156,11 @@ def open_producer(settings: KafkaSettings, transactional_id: str) -> Transaction
             "metrics_enabled": False,
         }
     )
+
+
+def open_producer(settings: KafkaSettings, transactional_id: str) -> Transactions:
+    """A producer with `producer_options`; `init_transactions` is left to the caller."""
+    options = producer_options(settings, transactional_id)
     with _client_maker(settings) as make_client:
         return Transactions(KafkaProducer(**options, kafka_client=make_client), settings.commit_seconds)
 
@@ -158,8 +168,9 @@ def open_producer(settings: KafkaSettings, transactional_id: str) -> Transaction
 @contextmanager
 def opened_admin(settings: KafkaSettings) -> Iterator[Any]:
     """An admin client for a few calls."""
+    options = _connection(settings, KafkaAdminClient.DEFAULT_CONFIG)
     with _client_maker(settings) as make_client, _asking(settings):
-        admin = KafkaAdminClient(**_connection(settings, KafkaAdminClient.DEFAULT_CONFIG), kafka_client=make_client)
+        admin = KafkaAdminClient(**options, kafka_client=make_client)
     try:
         with translated("asking", settings), _asking(settings):
             yield admin
@@ -175,6 +186,7 @@ def _asking(settings: KafkaSettings) -> Any:
 @contextmanager
 def _client_maker(settings: KafkaSettings) -> Iterator[Callable[..., Any]]:
     """What makes the network client: one whose owner cannot start would otherwise live on, and try for ever."""
+    check_reachable(settings)
     made: list[Any] = []
     # With every failure the client doubles its patience, up to half a minute: long after a network has healed.
     patience = dict.fromkeys(_SETUP_TIMEOUTS, settings.request_timeout_ms)
@@ -194,7 +206,6 @@ def _client_maker(settings: KafkaSettings) -> Iterator[Callable[..., Any]]:
 
 def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[str, object]:
     check_client_options(settings.client)
-    check_reachable(settings)
     defaults = {
         "client_id": settings.client_id,
         "request_timeout_ms": settings.request_timeout_ms,
@@ -235,6 +246,11 @@ def _bound(fetcher: Any, limits: Limits) -> None:
     budget = PollBudget(limits.poll_bytes)
     fetcher.PartitionRecords = partial(_BoundedPartition, limits=limits, budget=budget)
     fetcher._append = budget.ending_polls(fetcher._append)
+
+
+def ask_for_round(consumer: Any) -> None:
+    """Let the group assign its partitions anew; the member joins at its next poll, and keeps what it has meanwhile."""
+    consumer._coordinator.request_rejoin()
 
 
 def record_frame(records: list[Any]) -> pl.DataFrame:
@@ -297,13 +313,16 @@ __all__ = [
     "NewTopic",
     "OffsetAndMetadata",
     "TopicPartition",
+    "ask_for_round",
     "check_client_options",
+    "consumer_options",
     "current_topic_id",
     "is_broken_data",
     "kafka_errors",
     "open_consumer",
     "open_producer",
     "opened_admin",
+    "producer_options",
     "record_frame",
     "translate",
     "translated",

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longwatch.pipeline.errors import BrokerError, FencedError, StateError
-from longwatch.pipeline.kafka_client import OffsetAndMetadata, TopicPartition, open_producer, translate, translated
+from longwatch.pipeline.kafka_client import OffsetAndMetadata, TopicPartition, translate, translated
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError, OutputTooLargeError
+from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_settings import METADATA_BYTES, KafkaSettings, Output
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.records import Partition
@@ -27,10 +28,12 @@ class TransactionalProducer:
         transactional_id: str,
         watchdog: Watchdog | None = None,
         observe: Observer = unobserved,
+        port: Port = KAFKA,
     ) -> None:
         self._settings = settings
         self._id = transactional_id
-        self._watchdog = watchdog or Watchdog()
+        self._port = port
+        self._watchdog = watchdog or port.watchdog()
         self._observe = observe
         self._producer: Any = None
         self._open()
@@ -78,7 +81,7 @@ class TransactionalProducer:
 
     def _open(self) -> None:
         with self._guard("connection"):
-            self._producer = open_producer(self._settings, self._id)
+            self._producer = self._port.open_producer(self._settings, self._id)
         try:
             with self._guard("init_transactions"), translated(f"opening transactions as {self._id}", self._settings):
                 self._producer.init_transactions()

@@ -9,13 +9,13 @@ from longwatch.pipeline.kafka_client import (
     TopicPartition,
     current_topic_id,
     is_broken_data,
-    open_consumer,
     record_frame,
     translate,
     translated,
     truncated_offsets,
 )
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, TopicRecreatedError
+from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_settings import KafkaSettings, TopicDescription, Truncated, Unreadable
 from longwatch.pipeline.kafka_unreadable import end_of_fault
 from longwatch.pipeline.kafka_watchdog import Watchdog
@@ -40,13 +40,15 @@ class Reader:
         watchdog: Watchdog,
         *,
         group: bool,
+        port: Port = KAFKA,
     ) -> None:
         self._settings = settings
         self._topic = topic
         self._on_truncated = on_truncated
         self._on_unreadable = on_unreadable
         self._watchdog = watchdog
-        self.consumer = open_consumer(settings, group=group)
+        self._port = port
+        self.consumer = port.open_consumer(settings, group=group)
 
     def learn_topic(self) -> None:
         """Fetch the topic's metadata, after subscribing or assigning.
@@ -148,7 +150,7 @@ class Reader:
             first, (_, end) = self.position(tp.partition), self.bounds(tp.partition)
             if first >= end:
                 continue
-            with _Probe(self._settings, tp) as probe:
+            with _Probe(self._settings, tp, self._port) as probe:
                 reason = probe.fault_at(first)
                 if reason is None:
                     continue
@@ -169,10 +171,10 @@ class Reader:
 class _Probe:
     """Reads single offsets of one partition with a consumer of its own, to see which of them raise."""
 
-    def __init__(self, settings: KafkaSettings, tp: Any) -> None:
+    def __init__(self, settings: KafkaSettings, tp: Any, port: Port) -> None:
         self._settings = settings
         self._tp = tp
-        self._consumer = open_consumer(settings)
+        self._consumer = port.open_consumer(settings)
         self._consumer.assign([tp])
 
     def __enter__(self) -> "_Probe":

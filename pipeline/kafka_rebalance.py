@@ -63,22 +63,7 @@ class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]
         self.events.append(("lost", tuple(sorted(lost))))
 
 
-def leave_group(consumer: Any, timeout_ms: float) -> None:
-    """Leave for good, though the member is a static one; the next poll joins as a new one."""
-    coordinator = consumer._coordinator
-    coordinator.is_dynamic_member = lambda: True
-    try:
-        coordinator.maybe_leave_group(timeout_ms=timeout_ms)
-    finally:
-        del coordinator.is_dynamic_member
-
-
 def was_replaced(consumer: Any) -> bool:
     """Whether another process took this member's instance id: kafka-python 3.0.12 only stops its heartbeats then."""
-    return is_settled(consumer) and not consumer._coordinator._heartbeat_enabled
-
-
-def is_settled(consumer: Any) -> bool:
-    """Whether it has been told what it is assigned and no further round is on."""
     coordinator = consumer._coordinator
-    return bool(coordinator.stable() and not coordinator.rejoining)
+    return bool(coordinator.stable() and not coordinator.rejoining and not coordinator._heartbeat_enabled)

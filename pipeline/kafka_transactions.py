@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _CLOSE_SECONDS = 2.0
@@ -18,10 +18,11 @@ class Transactions:
     a process that was stopped and wakes up late hears from the broker that it is fenced, if it is.
     """
 
-    def __init__(self, producer: Any, seconds: float) -> None:
+    def __init__(self, producer: Any, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._producer = producer
         self._manager = producer._transaction_manager
         self._seconds = seconds
+        self._clock = clock
         self._deadline = 0.0
         _retry_when_not_ready(producer._sender)
 
@@ -34,7 +35,7 @@ class Transactions:
         # An aborted transaction leaves its offsets here, and the next one would commit them with its own: those of
         # partitions, too, that another worker has read on by then.
         self._manager._pending_txn_offset_commits.clear()
-        self._deadline = time.monotonic() + self._seconds
+        self._deadline = self._clock() + self._seconds
         self._producer.begin_transaction()
 
     def send(self, *record: Any) -> Any:
@@ -66,7 +67,7 @@ class Transactions:
 
     @property
     def _left(self) -> float:
-        return max(_GRACE_SECONDS, self._deadline - time.monotonic())
+        return max(_GRACE_SECONDS, self._deadline - self._clock())
 
     def _await(self, result: Any, what: str) -> None:
         self._producer._sender.wakeup()

@@ -13,9 +13,9 @@ from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_producer import TransactionalProducer
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncated, Unreadable
-from longwatch.pipeline.kafka_topics import create_missing_topics
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.outputs import Kind, unreadable
 from longwatch.pipeline.records import Partition
@@ -96,6 +96,7 @@ def open_kafka_worker(
     settings: WorkerSettings,
     instance: str | None,
     observe: Observer = unobserved,
+    port: Port = KAFKA,
 ) -> Iterator[Worker]:
     """A worker that joins the pipeline's group; `instance` names it across restarts, and its transactions.
 
@@ -105,9 +106,9 @@ def open_kafka_worker(
     source_config, sink = config.source.kafka, config.sink.kafka
     if source_config is None or sink is None:
         raise StateError("a Kafka worker needs source.kafka and sink.kafka", "`longwatch validate` shows what is set")
-    client, watchdog = kafka_settings(config, instance), Watchdog()
+    client, watchdog = kafka_settings(config, instance), port.watchdog()
     topics = {Kind.ALERT: sink.alerts, Kind.DEAD_LETTER: sink.dead_letters, Kind.LATE: sink.late}
-    create_missing_topics(client, dict.fromkeys(topics.values(), 1), allowed=sink.create_topics)
+    port.create_missing_topics(client, dict.fromkeys(topics.values(), 1), allowed=sink.create_topics)
     members = _Members(source_config.on_truncated)
     with ExitStack() as opened:
         opened.callback(_log_longest, watchdog)
@@ -120,9 +121,10 @@ def open_kafka_worker(
             members.truncated,
             members.unreadable,
             watchdog,
+            port,
         )
         opened.callback(source.close)
-        producer = TransactionalProducer(client, transactional_id(config, instance), watchdog, observe)
+        producer = TransactionalProducer(client, transactional_id(config, instance), watchdog, observe, port)
         opened.callback(producer.close)
         store = KafkaStore(producer, topics, source.committed, source.group_metadata)
         group = GroupSource(source, source_config.start)

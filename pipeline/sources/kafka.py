@@ -1,19 +1,23 @@
 """A Kafka topic read as a member of a consumer group; offsets are committed by the transaction, not here."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from longwatch.pipeline.errors import FencedError
-from longwatch.pipeline.kafka_client import TopicPartition
+import structlog
+
+from longwatch.pipeline.errors import BrokerError, FencedError
+from longwatch.pipeline.kafka_client import TopicPartition, ask_for_round
+from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_reader import Reader
-from longwatch.pipeline.kafka_rebalance import RebalanceQueue, is_settled, leave_group, was_replaced
+from longwatch.pipeline.kafka_rebalance import RebalanceQueue, was_replaced
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncated, Unreadable
-from longwatch.pipeline.kafka_topics import describe_topic
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.records import Partition, RecordBatch
 
 Assigned = Mapping[Partition, Committed | None]
 Partitions = tuple[Partition, ...]
+log = structlog.get_logger("longwatch.kafka")
 
 
 class KafkaSource:
@@ -36,16 +40,19 @@ class KafkaSource:
         on_truncated: Callable[[Truncated], None],
         on_unreadable: Callable[[Unreadable], None],
         watchdog: Watchdog | None = None,
+        port: Port = KAFKA,
     ) -> None:
         self._settings = settings
         self._gone = {"revoked": on_revoked, "lost": on_lost}
         self._on_assigned = on_assigned
         self._paused: set[Partition] = set()
-        described = describe_topic(settings, topic)
-        self._reader = Reader(settings, described, on_truncated, on_unreadable, watchdog or Watchdog(), group=True)
+        described, watchdog = port.describe_topic(settings, topic), watchdog or port.watchdog()
+        self._reader = Reader(settings, described, on_truncated, on_unreadable, watchdog, group=True, port=port)
         self._consumer = self._reader.consumer
+        self._orphans = partial(port.has_orphans, settings, described)
+        # Only a static member takes a place over without a round of the group.
+        self._looks_for_orphans = settings.instance_id is not None
         self._rebalances = RebalanceQueue(self._consumer)
-        self._placed = False
         self._membership: Any = self._consumer.group_metadata()
         self._consumer.subscribe([topic], listener=self._rebalances)
         try:
@@ -70,7 +77,7 @@ class KafkaSource:
                 f"another process has joined group {self._settings.group_id} as {self._settings.instance_id}",
                 "give every worker an instance id of its own",
             )
-        self._ask_for_a_place()
+        self._free_orphans()
         owned = self.assignment()
         return [batch for batch in batches if batch.partition in owned]
 
@@ -137,24 +144,24 @@ class KafkaSource:
             self._tell(kind, tuple(self._reader.partition(tp.partition) for tp in partitions))
             self._rebalances.events.popleft()
 
+    def _free_orphans(self) -> None:
+        """Once a member: have partitions assigned that an earlier process of its name let go without handing on."""
+        if not self._looks_for_orphans or self._membership.generation_id < 0:
+            return
+        try:
+            self._looks_for_orphans = False
+            if self._reader.call("the members of the group", self._orphans):
+                log.warning("partitions_without_an_owner", action="the group is asked to assign them")
+                ask_for_round(self._consumer)
+        except BrokerError as error:
+            self._looks_for_orphans = error.retriable
+
     def _tell(self, kind: str, partitions: Partitions) -> None:
         self._paused.difference_update(partitions)
         if kind == "assigned":
             self._start(partitions)
         elif partitions:
             self._gone[kind](partitions)
-
-    def _ask_for_a_place(self) -> None:
-        """A static member that is given nothing at first joins as a new one.
-
-        The broker gave it what was assigned to its name before: nothing, when that was made while the topic was gone,
-        and no one would ever assign again.
-        """
-        if self._placed or not is_settled(self._consumer):
-            return
-        if self._settings.instance_id is not None and not self.assignment():
-            self._reader.call("leave", leave_group, self._consumer, self._settings.answer_ms)
-        self._placed = True
 
     def _start(self, partitions: Partitions) -> None:
         owned = self.assignment()
