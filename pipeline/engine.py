@@ -108,6 +108,11 @@ class Engine:
         if (state := self._assigned.get(partition)) is not None:
             state.next_offset = max(state.next_offset, next_offset)
 
+    def cut(self, partition: Partition, first_kept: int) -> None:
+        """Retention took unread records before `first_kept`: alerts of windows that began there say `partial`."""
+        if (state := self._assigned.get(partition)) is not None:
+            state.partial_below = max(state.partial_below, first_kept)
+
     def close_idle(self, partition: Partition) -> Result:
         """Close a silent partition's windows, as the next record would after such a silence."""
         state = self._assigned[partition]

@@ -77,6 +77,8 @@ class _Members:
         if self.on_truncated == "stop":
             raise StateError(message, "raise the topic's retention; `source.kafka.on_truncated: continue` goes on")
         log.warning("records_lost_to_retention", partition=str(gap.partition), wanted=gap.wanted, next=gap.resume_at)
+        if self.worker is not None:
+            self.worker.truncated(gap.partition, gap.resume_at)
 
     def unreadable(self, gap: Unreadable) -> None:
         """A batch that the client cannot read, a broken checksum or codec, is one dead letter without its bytes."""

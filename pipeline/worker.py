@@ -140,6 +140,10 @@ class Worker:
         self._engine.skip(output.partition, next_offset)
         self._observe(Step.UNREADABLE)
 
+    def truncated(self, partition: Partition, first_kept: int) -> None:
+        """Records before `first_kept` were deleted before they were read."""
+        self._engine.cut(partition, first_kept)
+
     def run(self, stop: Stop) -> Progress:
         """Loop until told to stop or, with `until_end`, until all is read; what is done is committed on the way out."""
         done = False

@@ -142,6 +142,18 @@ def test_history_that_retention_removed_makes_alerts_partial(records):
     assert late == {False}
 
 
+def test_records_that_retention_takes_from_a_running_worker_make_alerts_partial(records):
+    engine, _ = started()
+    run(engine, records.head(1200), [])
+    engine.cut(LOGS, 1250)
+    outputs = run(engine, records.slice(1250), [])
+    alerts = [msgspec.json.decode(output.value, type=Alert) for output in outputs if output.kind is Kind.ALERT]
+    early = {alert.partial for alert in alerts if alert.window.first_offset < 1250}
+    late = {alert.partial for alert in alerts if alert.window.first_offset >= 1250}
+    assert early == {True}
+    assert late == {False}
+
+
 def test_an_alert_fits_into_a_request_whatever_the_lines_hold():
     """Templates of 900 kB, and control characters, which JSON writes with six bytes each."""
     engine = demo_engine(demo_config(BUSY | {"alerts.top_events": "100"}))
