@@ -21,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "kafka"
 READY_SECONDS = 60.0
+UNFENCED = b"The broker has been unfenced"
 JAVA_FLAGS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=error")
 NO_METADATA = struct.pack(">hhihi?", 3, 4, 1, -1, 0, False)
 
@@ -181,6 +182,7 @@ class LocalBroker:
         log_dir, more = self.data_dir / "log", self._second_listener() if self.proxied else ""
         properties = _write_properties(self.data_dir, log_dir, self.port, self.controller_port, more)
         with self.log.open("ab") as log:
+            said = log.tell()
             self.process = subprocess.Popen(
                 [*_dying_with_parent(), *_java(self.home, "kafka.Kafka", str(properties), flags=self._flags)],
                 stdout=log,
@@ -188,7 +190,7 @@ class LocalBroker:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._wait_until_ready()
+        self._wait_until_ready(said)
         return self
 
     def stop(self) -> None:
@@ -234,9 +236,10 @@ class LocalBroker:
         ids = re.sub(r"(?m)^(cluster|directory)\.id=.*$", lambda line: f"{line[1]}.id={_random_id()}", meta.read_text())
         meta.write_text(ids)
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, said: int) -> None:
+        """Until it answers and says that it is unfenced, behind place `said` of its log: it lists itself before."""
         deadline = time.monotonic() + READY_SECONDS
-        while not answers(self.port):
+        while not (answers(self.port) and UNFENCED in self.log.read_bytes()[said:]):
             if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill9()
                 tail = self.log.read_text(errors="replace")[-3000:]
