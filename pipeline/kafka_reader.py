@@ -49,6 +49,7 @@ class Reader:
         self._watchdog = watchdog
         self._port = port
         self.consumer = port.open_consumer(settings, group=group)
+        self._ends: dict[int, int] = {}
 
     def learn_topic(self) -> None:
         """Fetch the topic's metadata, after subscribing or assigning.
@@ -87,12 +88,26 @@ class Reader:
         tp = TopicPartition(self._topic.name, number)
         what = f"offsets of {tp.topic}[{number}]"
         start = self.call(what, self.consumer.beginning_offsets, [tp], timeout_ms=self._settings.answer_ms)
+        return int(start[tp]), self.end(number)
+
+    def end(self, number: int) -> int:
+        """The offset after the last committed record, asked of the broker."""
+        tp = TopicPartition(self._topic.name, number)
+        what = f"offsets of {tp.topic}[{number}]"
         end = self.call(what, self.consumer.end_offsets, [tp], timeout_ms=self._settings.answer_ms)
-        return int(start[tp]), int(end[tp])
+        self._ends[number] = int(end[tp])
+        return self._ends[number]
+
+    def at_end(self, number: int) -> bool:
+        """Whether every committed record was read; asks no broker before the end that it told last is reached."""
+        position = self.position(number)
+        return position >= self._ends.get(number, 0) and position >= self.end(number)
 
     def seek(self, number: int, offset: int) -> None:
         """Read this offset next; nothing happens when the partition is no longer assigned."""
         tp = TopicPartition(self._topic.name, number)
+        # Where a log was cut, its end went back.
+        self._ends.pop(number, None)
         if tp in self.consumer.assignment():
             self.call("seek", self.consumer.seek, tp, offset)
 

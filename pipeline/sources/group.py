@@ -40,7 +40,7 @@ class GroupSource:
     def at_end(self, partition: Partition) -> bool:
         """Whether everything committed to the partition so far has been read; False while no broker says so."""
         try:
-            return self._kafka.position(partition) >= self._kafka.end_offset(partition)
+            return self._kafka.at_end(partition)
         except BrokerError as error:
             if error.retriable:
                 return False

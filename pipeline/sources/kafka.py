@@ -111,7 +111,11 @@ class KafkaSource:
 
     def end_offset(self, partition: Partition) -> int:
         """The offset after the last record that a read_committed reader may see now."""
-        return self._reader.bounds(partition.partition)[1]
+        return self._reader.end(partition.partition)
+
+    def at_end(self, partition: Partition) -> bool:
+        """Whether everything committed to the partition so far has been read."""
+        return self._reader.at_end(partition.partition)
 
     def pause(self, partition: Partition) -> None:
         """Return no records of this partition until `resume`; keep polling meanwhile."""

@@ -25,10 +25,7 @@ class Fetched:
     def seek(self, _partition, offset: int) -> None:
         self.sought.append(offset)
 
-    def position(self, _partition) -> int:
-        return 5
-
-    def end_offset(self, _partition) -> int:
+    def at_end(self, _partition) -> bool:
         raise BrokerUnreachableError("no broker answers")
 
 
