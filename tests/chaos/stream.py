@@ -4,7 +4,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY, generate
 from longwatch.pipeline.sources.partitioner import partition_of
@@ -15,11 +15,11 @@ BUSY_HOURS = 8
 LATE_BY = 60
 
 
-def lines(seed: int) -> Iterator[Line]:
-    """(key, line) without an end, from the morning of a company's day on; one in 60 is bad, one in 60 late."""
+def lines(seed: int, first_day: date = DEMO_FIRST_DAY) -> Iterator[Line]:
+    """(key, line) without an end, from the morning of a company's first day on; one in 60 is bad, one in 60 late."""
     draw = random.Random(seed)
     before: deque[Line] = deque(maxlen=LATE_BY)
-    for line in _company(seed):
+    for line in _company(seed, first_day):
         yield line
         before.append(line)
         if draw.random() < 1 / 60:
@@ -28,9 +28,9 @@ def lines(seed: int) -> Iterator[Line]:
             yield before[0]
 
 
-def _company(seed: int) -> Iterator[Line]:
+def _company(seed: int, first_day: date) -> Iterator[Line]:
     for day in itertools.count():
-        for number, hour in enumerate(generate(seed, DEMO_FIRST_DAY + timedelta(days=day), 1.0)):
+        for number, hour in enumerate(generate(seed, first_day + timedelta(days=day), 1.0)):
             if day or number >= BUSY_HOURS:
                 yield from hour.select("entity", "line").iter_rows()
 
@@ -38,11 +38,13 @@ def _company(seed: int) -> Iterator[Line]:
 class Stream:
     """Writes the stream's next lines into a topic when asked to, as a producer with the default partitioner would."""
 
-    def __init__(self, kafka: KafkaForTests, topic: str, partitions: int, seed: int) -> None:
+    def __init__(
+        self, kafka: KafkaForTests, topic: str, partitions: int, seed: int, first_day: date = DEMO_FIRST_DAY
+    ) -> None:
         self._producer = kafka.producer()
         self._topic = topic
         self._partitions = partitions
-        self._lines = lines(seed)
+        self._lines = lines(seed, first_day)
         self.produced = 0
 
     def produce(self, count: int) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,19 +13,11 @@ from longwatch.pipeline.alerts import Alert
 from support.demo import demo_frame
 from support.kafka_broker import KafkaForTests
 from support.live import LONGWATCH, Live, make_live, produce_lines
+from support.planting import Record, changed, doubled, dropped, planted, swapped, written
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 PARTITIONS = 3
-
-
-@dataclass(frozen=True)
-class Record:
-    """What an output topic holds, to be written into another."""
-
-    key: bytes | None
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +46,6 @@ def verify(live: Live, *settings: str) -> tuple[int, dict]:
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout or "{}")
-
-
-def written(live: Live, output: str = "alerts") -> list[Record]:
-    return [Record(each.key, each.value, list(each.headers)) for each in live.kafka.read(f"{live.outputs}.{output}")]
-
-
-def planted(live: Live, records: list[Record], output: str = "alerts") -> str:
-    """The `--set` that has `verify` read these records instead."""
-    topic = live.kafka.create_topic()
-    with live.kafka.producer() as producer:
-        for record in records:
-            producer.send(topic, record.value, record.key, record.headers).get(30)
-    return f"sink.kafka.{ {'alerts': 'alerts', 'dlq': 'dead_letters', 'late': 'late'}[output] }={topic}"
 
 
 def test_topics_of_a_killed_and_restarted_worker_are_proven(live):
@@ -112,28 +91,11 @@ def test_a_person_gets_a_short_report(live):
     assert len(done.stdout.splitlines()) < 20
 
 
-def swapped(records: list[Record]) -> list[Record]:
-    """The first two messages of one alert change places."""
-    keys = [record.key for record in records]
-    first = next(place for place, key in enumerate(keys) if keys.count(key) > 1)
-    second = keys.index(keys[first], first + 1)
-    records = list(records)
-    records[first], records[second] = records[second], records[first]
-    return records
-
-
-def one_byte_changed(records: list[Record]) -> list[Record]:
-    value = bytearray(records[7].value)
-    at = value.index(b'"entity":"') + len(b'"entity":"')
-    value[at] ^= 1
-    return [*records[:7], replace(records[7], value=bytes(value)), *records[8:]]
-
-
 FAULTS: list[tuple[str, Callable[[list[Record]], list[Record]]]] = [
-    ("missing", lambda records: [*records[:11], *records[12:]]),
-    ("doubled", lambda records: [*records[:11], records[10], *records[11:]]),
-    ("changed", one_byte_changed),
-    ("reordered", swapped),
+    ("missing", lambda records: dropped(records, 11)),
+    ("doubled", lambda records: doubled(records, 10)),
+    ("changed", lambda records: changed(records, 7)),
+    ("reordered", lambda records: swapped(records, 0)),
 ]
 
 
@@ -146,7 +108,7 @@ def test_a_planted_fault_is_found(live, fault, plant):
 
 
 def test_a_changed_field_is_named(live):
-    said = verify(live, planted(live, one_byte_changed(written(live))))[1]
+    said = verify(live, planted(live, changed(written(live), 7)))[1]
     assert said["differences"][0]["detail"].startswith("entity: '")
 
 
