@@ -11,7 +11,7 @@ import pytest
 from longwatch.pipeline.alerts import Alert
 from support.demo import demo_frame
 from support.kafka_broker import KafkaForTests
-from support.live import LONGWATCH, Live, make_live, produce_lines
+from support.live import LONGWATCH, Live, make_live, produce_lines, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -52,11 +52,14 @@ def test_live_alerts_do_not_depend_on_restarts(live, expected, tmp_path):
     """Three workers in a row are told to stop at random moments; the fourth reads to the end."""
     other = make_live(live.kafka, tmp_path, live.topic)
     draw = random.Random(11)
+    begun = 0
     for _ in range(3):
         worker = other.start("source.kafka.poll_records=5", until_end=False)
-        assert still_running(worker, draw.uniform(2, 4))
+        wait_until(lambda before=begun: times_started(other) > before, other)
+        assert still_running(worker, draw.uniform(0.5, 2))
         worker.terminate()
         assert worker.wait(timeout=30) == 0
+        begun = times_started(other)
     other.run()
     assert_same(messages_of(other.alerts()), messages_of(expected))
 
@@ -93,6 +96,10 @@ def test_backtest_over_a_file_gives_the_live_alerts(live, expected, lines, tmp_p
     log = tmp_path / "history.log"
     log.write_text("".join(f"{line}\n" for _, line in lines))
     assert_same(backtest(live, tmp_path / "file", str(log)), messages_of(expected))
+
+
+def times_started(live: Live) -> int:
+    return live.log.read_bytes().count(b"event=started")
 
 
 def still_running(worker: "subprocess.Popen[bytes]", seconds: float) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from longwatch.pipeline.alerts import Alert
 from support.demo import demo_frame
 from support.kafka_broker import KafkaForTests
-from support.live import LONGWATCH, Live, make_live, produce_lines
+from support.live import LONGWATCH, Live, end, make_live, produce_lines, wait_until
 from support.planting import Record, changed, doubled, dropped, planted, swapped, written
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -61,11 +61,12 @@ def test_a_worker_that_was_stopped_with_open_windows_is_proven(live, tmp_path):
     """Its windows were not closed by silence, although a replay sees the log end there."""
     other = make_live(live.kafka, tmp_path, live.topic, {"windows": {"max_events": 200, "idle_timeout": "1h"}})
     worker = other.start(until_end=False)
-    with pytest.raises(subprocess.TimeoutExpired):
-        worker.wait(timeout=8)
-    worker.terminate()
-    assert worker.wait(timeout=30) == 0
-    assert other.committed_records() == 1504
+    try:
+        wait_until(lambda: other.committed_records() == 1504, other)
+        worker.terminate()
+        assert worker.wait(timeout=30) == 0
+    finally:
+        end(worker)
     assert len(other.alerts()) > 5
     assert verify(other)[0] == 0
 
