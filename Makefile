@@ -62,8 +62,9 @@ hostile: install jars ## 100,000 hostile records and batches before a real worke
 soak: install jars ## half an hour at full speed on a real Kafka: does anything grow? Prints JSON
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.soak --minutes 30
 
-bench-parsing: install ## lines a second from bytes to template; needs the public data (LONGWATCH_DATA)
-	PYTHONPATH=tests POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/parsing.py
+bench-parse: install ## lines a second to template and grouping accuracy, beside Drain3; needs the public data (LONGWATCH_DATA)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .cache/bench 'drain3>=0.9.11'
+	PYTHONPATH=tests:.cache/bench POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/parse.py
 
 bench-attention: ## attention on a CUDA GPU beside FlexAttention and SDPA; CASES=forward,dense picks; PYTHON has torch and longwatch
 	$(PYTHON) ops/benchmarks/attention $(if $(CASES),--cases $(CASES)) --out ops/benchmarks/results/attention.jsonl
@@ -84,5 +85,5 @@ clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 .PHONY: help demo test check types install jars broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
-  bench-parsing bench-attention check-gpu sanitize-gpu lock clean
+  bench-parse bench-attention check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help

@@ -18,7 +18,8 @@ from longwatch.pipeline.packing import pack
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.template_columns import TemplateColumns
-from longwatch.pipeline.template_masks import leaves
+from longwatch.pipeline.template_leaves import LeafTable
+from longwatch.pipeline.template_masks import Masks
 from longwatch.pipeline.window_state import Window, WindowRules
 from longwatch.pipeline.windows import PartitionWindows
 
@@ -62,9 +63,11 @@ class History:
 def read_leaves(source: Source, decoder: Decoder, masks: Sequence[str], selection: Selection) -> set[str]:
     """Distinct leaves (masked messages) of all kept events: what a template set is learned from."""
     found: set[str] = set()
+    table = LeafTable(Masks(tuple(masks)))
     for batch in drain(source):
         events = selection.keep(decoder.decode(batch.frame).events)
-        found |= set(leaves(events["message"], masks).unique())
+        for piece in table.number(events["message"]):
+            found.update(piece.new_leaves)
     return found
 
 

@@ -48,5 +48,7 @@ class FieldTemplate:
 
     def fill(self, values: Sequence[str | None]) -> str:
         """The template with one value for each of `names`, nothing where it is None."""
+        if len(values) == 1 and not self.literals[0] and not self.tail:
+            return values[0] or ""
         texts = [value or "" for value in values]
         return "".join(chain.from_iterable(zip(self.literals, texts, strict=True))) + self.tail

@@ -32,9 +32,14 @@ def unpacked(path: Path) -> bytes:
         return stream.read()
 
 
+def raw_lines(path: Path) -> pl.Series:
+    """Lines of a zstd file, as they are."""
+    return pl.Series("line", unpacked(path).decode(errors="replace").splitlines())
+
+
 def hdfs_lines(folder: Path) -> pl.Series:
     """Raw lines of hdfs_raw."""
-    return pl.Series("line", unpacked(folder / "hdfs.log.zst").decode().splitlines())
+    return raw_lines(folder / "hdfs.log.zst")
 
 
 def hdfs_messages(folder: Path) -> tuple[pl.Series, pl.Series]:
@@ -43,8 +48,17 @@ def hdfs_messages(folder: Path) -> tuple[pl.Series, pl.Series]:
     return messages, pl.read_parquet(folder / "line_events.parquet")["event_id"]
 
 
+def loghub_names(folder: Path) -> list[str]:
+    """Systems of loghub_2k, in the order of `loghub_samples`."""
+    return [path.parent.name for path in _loghub_files(folder)]
+
+
 def loghub_samples(folder: Path) -> Iterator[tuple[pl.Series, pl.Series]]:
     """Messages and corrected templates of each system in loghub_2k."""
-    for path in sorted(folder.glob("*/*_2k.log_structured_corrected.csv.zst")):
+    for path in _loghub_files(folder):
         table = pl.read_csv(io.BytesIO(unpacked(path)), infer_schema=False).fill_null("")
         yield table["Content"], table["EventTemplate"]
+
+
+def _loghub_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*_2k.log_structured_corrected.csv.zst"))
