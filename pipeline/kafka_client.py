@@ -8,10 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from operator import attrgetter
 from typing import Any
-
-import polars as pl
 
 from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedError, LongwatchError
 from longwatch.pipeline.kafka_batches import BoundedRecords, Limits, PollBudget
@@ -20,7 +17,6 @@ from longwatch.pipeline.kafka_reachable import check_reachable
 from longwatch.pipeline.kafka_settings import KafkaSettings
 from longwatch.pipeline.kafka_transactions import Transactions
 from longwatch.pipeline.kafka_watchdog import Watchdog
-from longwatch.pipeline.records import RECORD_SCHEMA
 
 with warnings.catch_warnings():
     # kafka-python 3.0.12 reads its schemas, at import, through a call that Python 3.11 calls deprecated.
@@ -65,9 +61,7 @@ _REFUSED = (
     kafka_errors.PolicyViolationError,
     kafka_errors.MessageSizeTooLargeError,
 )
-_SETUP_TIMEOUTS = ("socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms")
 _watchdog = Watchdog()
-_column_values = attrgetter("offset", "timestamp", "key", "value")
 
 
 async def _connect_or_close(self: Any, net: Any, sock: Any, *arguments: Any, **named: Any) -> Any:
@@ -128,16 +122,19 @@ def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
     options = consumer_options(settings, group=group)
     with _client_maker(settings) as make_client:
         consumer = KafkaConsumer(**options, kafka_client=make_client)
-    _bound(consumer._fetcher, Limits(settings.max_batch_bytes, settings.max_poll_bytes, headers=not group))
+    # kafka-python 3.0.12 bounds neither what a batch becomes nor the bytes of a poll.
+    limits, fetcher = Limits(settings.max_batch_bytes, settings.max_poll_bytes, headers=not group), consumer._fetcher
+    budget = PollBudget(limits.poll_bytes)
+    fetcher.PartitionRecords = partial(_BoundedPartition, limits=limits, budget=budget)
+    fetcher._append = budget.ending_polls(fetcher._append)
     return consumer
 
 
 def producer_options(settings: KafkaSettings, transactional_id: str) -> dict[str, Any]:
     """What a producer is told: idempotent, transactional, every replica."""
-    # A transaction begun while the broker still finishes the last one is refused and tried again after this pause.
-    patience = {"retry_backoff_ms": 20}
     return (
-        patience
+        # A transaction begun while the broker still finishes the last one is refused and tried again after this pause.
+        {"retry_backoff_ms": 20}
         | _connection(settings, KafkaProducer.DEFAULT_CONFIG)
         | {
             "transactional_id": transactional_id,
@@ -169,18 +166,14 @@ def open_producer(settings: KafkaSettings, transactional_id: str) -> Transaction
 def opened_admin(settings: KafkaSettings) -> Iterator[Any]:
     """An admin client for a few calls."""
     options = _connection(settings, KafkaAdminClient.DEFAULT_CONFIG)
-    with _client_maker(settings) as make_client, _asking(settings):
+    with _client_maker(settings) as make_client, _watchdog.guard("admin calls", settings.call_deadline_seconds):
         admin = KafkaAdminClient(**options, kafka_client=make_client)
     try:
-        with translated("asking", settings), _asking(settings):
+        with translated("asking", settings), _watchdog.guard("admin calls", settings.call_deadline_seconds):
             yield admin
     finally:
-        with _asking(settings):
+        with _watchdog.guard("admin calls", settings.call_deadline_seconds):
             admin.close()
-
-
-def _asking(settings: KafkaSettings) -> Any:
-    return _watchdog.guard("admin calls", settings.call_deadline_seconds)
 
 
 @contextmanager
@@ -189,7 +182,8 @@ def _client_maker(settings: KafkaSettings) -> Iterator[Callable[..., Any]]:
     check_reachable(settings)
     made: list[Any] = []
     # With every failure the client doubles its patience, up to half a minute: long after a network has healed.
-    patience = dict.fromkeys(_SETUP_TIMEOUTS, settings.request_timeout_ms)
+    names = ("socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms")
+    patience = dict.fromkeys(names, settings.request_timeout_ms)
 
     def make(**options: Any) -> Any:
         made.append(KafkaNetClient(**options | patience))
@@ -241,30 +235,6 @@ class _BoundedPartition(Fetcher.PartitionRecords):  # type: ignore[misc]
             raise
 
 
-def _bound(fetcher: Any, limits: Limits) -> None:
-    """kafka-python 3.0.12 bounds neither what a batch becomes nor the bytes of a poll."""
-    budget = PollBudget(limits.poll_bytes)
-    fetcher.PartitionRecords = partial(_BoundedPartition, limits=limits, budget=budget)
-    fetcher._append = budget.ending_polls(fetcher._append)
-
-
-def ask_for_round(consumer: Any) -> None:
-    """Let the group assign its partitions anew; the member joins at its next poll, and keeps what it has meanwhile."""
-    consumer._coordinator.request_rejoin()
-
-
-def record_frame(records: list[Any]) -> pl.DataFrame:
-    """Columns in RECORD_SCHEMA from one partition's consumer records."""
-    columns = zip(*map(_column_values, records), strict=True) if records else ((), (), (), ())
-    return pl.DataFrame(dict(zip(RECORD_SCHEMA, columns, strict=True)), schema=RECORD_SCHEMA)
-
-
-def current_topic_id(consumer: Any, topic: str) -> str | None:
-    """The topic's UUID in the client's latest metadata; None while unknown."""
-    found = consumer._cluster.topic_id(topic)
-    return str(found) if found is not None and found.int else None
-
-
 def truncated_offsets(error: Exception) -> dict[Any, int | None]:
     """{partition: offset to go back to, or None} when the error says that a position is outside its log."""
     if isinstance(error, kafka_errors.OffsetOutOfRangeError):
@@ -276,7 +246,7 @@ def truncated_offsets(error: Exception) -> dict[Any, int | None]:
 
 def is_broken_data(error: Exception) -> bool:
     """Whether the error may come from the bytes of a record batch rather than from a broker."""
-    known = (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
+    known = kafka_errors.CorruptRecordError | kafka_errors.UnsupportedCodecError
     return isinstance(error, known) or not isinstance(error, kafka_errors.KafkaError | LongwatchError)
 
 
@@ -313,17 +283,14 @@ __all__ = [
     "NewTopic",
     "OffsetAndMetadata",
     "TopicPartition",
-    "ask_for_round",
     "check_client_options",
     "consumer_options",
-    "current_topic_id",
     "is_broken_data",
     "kafka_errors",
     "open_consumer",
     "open_producer",
     "opened_admin",
     "producer_options",
-    "record_frame",
     "translate",
     "translated",
     "truncated_offsets",

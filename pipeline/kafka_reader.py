@@ -7,13 +7,12 @@ from longwatch.pipeline.errors import BrokerError
 from longwatch.pipeline.kafka_batches import BrokenBatchError
 from longwatch.pipeline.kafka_client import (
     TopicPartition,
-    current_topic_id,
     is_broken_data,
-    record_frame,
     translate,
     translated,
     truncated_offsets,
 )
+from longwatch.pipeline.kafka_consumed import current_topic_id, record_frame
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, TopicRecreatedError
 from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_settings import KafkaSettings, TopicDescription, Truncated, Unreadable

@@ -7,7 +7,8 @@ from typing import Any
 import structlog
 
 from longwatch.pipeline.errors import BrokerError, FencedError
-from longwatch.pipeline.kafka_client import TopicPartition, ask_for_round
+from longwatch.pipeline.kafka_client import TopicPartition
+from longwatch.pipeline.kafka_consumed import ask_for_round
 from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_reader import Reader
 from longwatch.pipeline.kafka_rebalance import RebalanceQueue, was_replaced

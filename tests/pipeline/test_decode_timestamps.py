@@ -71,7 +71,8 @@ def test_iso_8601_round_trips(moment, offset_minutes):
 @settings(max_examples=50, deadline=None)
 @given(DATES)
 def test_a_local_time_is_read_in_its_zone_as_python_reads_it(moment):
-    local = moment.replace(year=2000 + moment.year % 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    # Leap years stay leap years: the 29th of February is in no other.
+    local = moment.replace(year=2000 + moment.year % 28, tzinfo=ZoneInfo("Europe/Berlin"))
     back = local.astimezone(UTC).astimezone(ZoneInfo("Europe/Berlin"))
     expected = ms(local.astimezone(UTC)) if back.replace(fold=0) == local else None
     assert read(local.strftime("%Y-%m-%d %H:%M:%S.%f"), "%Y-%m-%d %H:%M:%S.%f", "Europe/Berlin") == expected

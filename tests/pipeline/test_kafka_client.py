@@ -3,7 +3,8 @@
 import pytest
 
 from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FatalError, FencedError
-from longwatch.pipeline.kafka_client import check_client_options, is_broken_data, kafka_errors, record_frame, translate
+from longwatch.pipeline.kafka_client import check_client_options, is_broken_data, kafka_errors, translate
+from longwatch.pipeline.kafka_consumed import record_frame
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, TopicMissingError
 from longwatch.pipeline.kafka_settings import KafkaSettings, Output
 from longwatch.pipeline.records import RECORD_SCHEMA
