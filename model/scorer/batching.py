@@ -87,25 +87,33 @@ class TokenColumns:
 def cut(tokens: WindowTokens, block_size: int, receptive_field: int | None, token_budget: int) -> Pieces:
     """Windows as pieces that together give every wanted score once.
 
-    `receptive_field` is how many tokens before it a score can depend on, or None for all of them. With a number,
-    context further back is left out, and a window beyond the budget becomes several pieces; pieces begin at a
-    multiple of `block_size`, as the blocks of the whole window would.
+    `receptive_field` is how many tokens before it a score can depend on, or None for all of them. With a number a
+    window is divided into cells, each run from its receptive field before the cell on: where a token's piece begins
+    hangs on its place alone, never on what was scored before, so a score has the same bits streamed and whole.
     """
     wanted = np.flatnonzero(tokens.lengths > tokens.scored)
     begin, end = tokens.scored[wanted].astype(np.int64), tokens.lengths[wanted].astype(np.int64)
     window = tokens.cu_seqlens[wanted].astype(np.int64)
     if receptive_field is None:
         return Pieces(window, end, begin)
-    # A piece is at most stride + receptive_field + block_size - 1 tokens: within the budget, if that holds twice the
-    # receptive field.
-    stride = max(token_budget - receptive_field - block_size, receptive_field, block_size) // block_size * block_size
-    counts = -(-(end - begin) // stride)
+    cell = cell_size(block_size, receptive_field, token_budget)
+    first = begin // cell
+    counts = (end - 1) // cell - first + 1
     part = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    window, begin, end = (np.repeat(column, counts) for column in (window, begin, end))
-    begin = begin + part * stride
-    end = np.minimum(begin + stride, end)
-    start = np.maximum(begin - receptive_field, 0) // block_size * block_size
+    window, begin, end, first = (np.repeat(column, counts) for column in (window, begin, end, first))
+    border = (first + part) * cell
+    begin, end = np.maximum(begin, border), np.minimum(end, border + cell)
+    start = np.maximum(border - receptive_field, 0) // block_size * block_size
     return Pieces(window + start, end - start, begin - start)
+
+
+def cell_size(block_size: int, receptive_field: int, token_budget: int) -> int:
+    """Tokens of a cell: twice the receptive field and at least four blocks, in whole blocks, if the budget holds that.
+
+    A longer cell costs a stream more, which runs it again from its start; a shorter one costs a replay more.
+    """
+    most = max(token_budget - receptive_field - block_size, receptive_field, block_size) // block_size
+    return block_size * min(most, max(4, -(-2 * receptive_field // block_size)))
 
 
 def padded_width(length: int, block_size: int) -> int:

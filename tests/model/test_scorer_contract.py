@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from longwatch.model.bundle import WEIGHTS, Bundle
 from longwatch.model.dataset import select_windows
 from longwatch.model.scorer import Scorer, WindowTokens, open_scorer
-from longwatch.model.scorer.batching import TokenColumns, cut
+from longwatch.model.scorer.batching import TokenColumns, cell_size, cut
 from longwatch.model.tokens import END_TEMPLATE_ID, template_id
 from longwatch.model.transformer import load_transformer
 from support.windows import NOVEL, make_tokens
@@ -76,7 +76,7 @@ def test_scores_do_not_depend_on_the_other_windows(scorer, tokens, scores):
     for window in range(len(LENGTHS)):
         alone = scorer.score(select_windows(tokens, np.array([window])))
         first, last = tokens.cu_seqlens[window : window + 2]
-        assert np.allclose(alone, scores[first:last], atol=CLOSE, rtol=0)
+        assert np.array_equal(alone, scores[first:last])
 
 
 @checked
@@ -84,7 +84,7 @@ def test_scores_do_not_depend_on_the_other_windows(scorer, tokens, scores):
 def test_scores_come_in_the_order_of_the_windows(scorer, tokens, scores, order):
     found = scorer.score(select_windows(tokens, np.array(order)))
     expected = np.concatenate([scores[tokens.cu_seqlens[w] : tokens.cu_seqlens[w + 1]] for w in order])
-    assert np.allclose(found, expected, atol=CLOSE, rtol=0)
+    assert np.array_equal(found, expected)
 
 
 @checked
@@ -94,7 +94,7 @@ def test_tokens_scored_before_get_no_score_and_change_no_other(scorer, tokens, s
     found = scorer.score(rescored(tokens, scored))
     rows = rescored(tokens, scored).unscored_rows()
     assert found.shape == rows.shape
-    assert np.allclose(found, scores[rows], atol=CLOSE, rtol=0)
+    assert np.array_equal(found, scores[rows])
 
 
 @checked
@@ -103,13 +103,13 @@ def test_scores_do_not_depend_on_how_a_window_came_in(scorer, cuts):
     whole = make_tokens([300], seed=8, novel_share=0.1)
     bounds = [0, *sorted(cuts), 300]
     steps = [scorer.score(prefix(whole, end, begin)) for begin, end in pairwise(bounds)]
-    assert np.allclose(np.concatenate(steps), scorer.score(whole), atol=CLOSE, rtol=0)
+    assert np.array_equal(np.concatenate(steps), scorer.score(whole))
 
 
 def test_one_event_at_a_time_gives_the_scores_of_the_whole(scorer):
     whole = make_tokens([120], seed=4)
     steps = [scorer.score(prefix(whole, end, end - 1))[0] for end in range(1, 121)]
-    assert np.allclose(steps, scorer.score(whole), atol=CLOSE, rtol=0)
+    assert np.array_equal(np.float32(steps), scorer.score(whole))
 
 
 def test_nothing_to_score_gives_no_scores(scorer):
@@ -156,7 +156,7 @@ def test_the_end_of_a_window_is_a_token_like_others(scorer):
     open_window, ended = make_tokens([50], seed=3), make_tokens([50], seed=3, end=True)
     assert ended.template_id[-1] == END_TEMPLATE_ID
     before, after = scorer.score(open_window), scorer.score(ended)
-    assert np.allclose(before[:-1], after[:-1], atol=CLOSE, rtol=0)
+    assert np.array_equal(before[:-1], after[:-1])
     assert np.isfinite(after[-1])
 
 
@@ -166,12 +166,11 @@ def test_backends_agree(bundle):
     assert np.abs(found[0] - found[1]).max() < 1e-4
 
 
-def test_the_newest_event_of_a_long_window_costs_no_more_than_that_of_a_short_one(bundle, tokens):
+@pytest.mark.parametrize("length", [200, 5_000, 65_535, 65_536])
+def test_the_newest_event_costs_at_most_a_cell_and_its_field_however_long_the_window(bundle, length):
     field = bundle.model_config.receptive_field
-    short, long = (make_tokens([n], scored=[n - 1]) for n in (200, 65_536))
-    lengths = [cut(t, 16, field, 4096).length.tolist() for t in (short, long)]
-    assert lengths[1][0] <= field + 1 + 16
-    assert abs(lengths[0][0] - lengths[1][0]) < 16
+    pieces = cut(make_tokens([length], scored=[length - 1]), 16, field, 4096)
+    assert pieces.length.tolist()[0] <= cell_size(16, field, 4096) + field + 16
 
 
 def test_the_newest_event_of_a_long_window_has_the_score_of_the_whole_run(scorer):
