@@ -16,7 +16,7 @@ demo: ## a small company's logs through the real worker: alerts in under a minut
 	@ops/environment.sh $(DEMO_VENV) ops/locks/cpu.txt
 	@$(DEMO_VENV)/bin/longwatch demo
 
-test: install jars ## the whole CPU suite, a real Apache Kafka included
+test: install jars browser ## the whole CPU suite, a real Apache Kafka included
 	$(if $(TESTS),$(BIN)/pytest -m 'not gpu and not slow' $(TESTS),OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and not slow' -n 2 $(IN_PROCESS) && \
 	  $(BIN)/pytest -m 'not gpu and not slow' $(addprefix --ignore=,$(IN_PROCESS)))
 
@@ -37,13 +37,16 @@ install: ## the development environment in .venv, from the lock file
 jars: ## Apache Kafka's jars for the tests' broker, from Maven coordinates
 	@python3 ops/kafka/broker.py fetch
 
+browser: ## Chromium and axe-core for the tests of the pages
+	@ops/browser/install.sh
+
 broker: jars ## a local Apache Kafka to play with; prints how to use and stop it
 	@python3 ops/kafka/broker.py up
 
 demo-bundle: install ## train the bundle that the demo ships, on the generator's normal days
 	$(BIN)/python ops/demo_bundle.py
 
-test-slow: install jars ## tests that take minutes
+test-slow: install jars browser ## tests that take minutes
 	$(BIN)/pytest -m 'slow and not gpu'
 
 chaos-kills: install jars ## kill -9 of two workers at random, KILLS times (1000), from SEED (1); a line of JSON
@@ -84,6 +87,6 @@ lock: install ## write the lock files again from pyproject.toml
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
+.PHONY: help demo test check types install jars browser broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
   bench-parse bench-attention check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help

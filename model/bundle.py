@@ -20,6 +20,7 @@ from longwatch.model.calibrate import Calibration
 from longwatch.model.config import ModelConfig
 from longwatch.model.evidence import Evidence
 from longwatch.model.onnx_wire import uses_external_data
+from longwatch.model.successors import Successors
 from longwatch.model.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -27,6 +28,7 @@ MANIFEST = "manifest.json"
 CONFIG, TEMPLATES, VOCABULARY = "config.json", "templates.json", "vocabulary.json"
 WEIGHTS, GRAPH = "weights.safetensors", "model.onnx"
 EVIDENCE, CALIBRATION = "evidence.safetensors", "calibration.safetensors"
+SUCCESSORS = "successors.safetensors"  # not in bundles made before alerts said what was expected
 REQUIRED = (CONFIG, TEMPLATES, VOCABULARY, WEIGHTS, GRAPH, EVIDENCE, CALIBRATION)
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -54,6 +56,7 @@ class BundleParts:
     calibration: Calibration
     config: Mapping[str, Any]
     versions: Mapping[str, str]
+    successors: Successors | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ class Bundle:
     def calibration(self) -> Calibration:
         """What scores were on held-out normal windows."""
         return self._parsed(CALIBRATION, lambda: Calibration.from_arrays(self.arrays(CALIBRATION)))
+
+    @cached_property
+    def successors(self) -> Successors:
+        """What followed what in the fit split; nothing in a bundle that does not say."""
+        if SUCCESSORS not in self.manifest["files"]:
+            return Successors.none()
+        return self._parsed(SUCCESSORS, lambda: Successors.from_arrays(self.arrays(SUCCESSORS)))
 
     def read(self, name: str) -> bytes:
         """Bytes of one of its files; raises BundleError unless they still have the manifest's digest."""
@@ -159,7 +169,9 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _contents(parts: BundleParts) -> dict[str, bytes]:
+    known = {} if parts.successors is None else {SUCCESSORS: _save_arrays(parts.successors.to_arrays())}
     return {
+        **known,
         CONFIG: _canonical(parts.config),
         TEMPLATES: parts.template_set_json.encode(),
         VOCABULARY: parts.vocabulary.to_json().encode(),

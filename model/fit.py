@@ -15,6 +15,7 @@ from longwatch.model.dataset import Split, Windows, split_in_time, split_interle
 from longwatch.model.evidence import Evidence
 from longwatch.model.export import export_onnx
 from longwatch.model.scorer.batching import Batcher, ModelInputs
+from longwatch.model.successors import Successors
 from longwatch.model.tokens import WindowTokens
 from longwatch.model.train import Progress, TrainedModel, train
 from longwatch.model.transformer import load_transformer
@@ -54,9 +55,8 @@ def fit(
     calibration = Calibration.fit(surprise_of(trained, held_out), evidence.flags(held_out), held_out, days)
     kept = {**config, "model": model_config.to_dict(), "train": train_config.to_dict()}
     onnx = export_onnx(trained)
-    parts = BundleParts(
-        trained.weights, onnx, template_set_json, trained.vocabulary, evidence, calibration, kept, versions
-    )
+    learnt = (evidence, calibration, kept, versions, Successors.fit(tokens))
+    parts = BundleParts(trained.weights, onnx, template_set_json, trained.vocabulary, *learnt)
     return Fitted(parts, trained, split, days)
 
 

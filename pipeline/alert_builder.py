@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from longwatch.model.scorer import END_TEMPLATE
+import msgspec
+
+from longwatch.model.scorer import END_TEMPLATE, Successors
 from longwatch.pipeline.alerts import (
     SCHEMA,
     Alert,
     AlertKey,
     Digests,
+    Expected,
+    Follower,
     Lifecycle,
     SourceNote,
     ThresholdNote,
@@ -25,6 +29,9 @@ from longwatch.pipeline.window_state import Window
 
 TEMPLATE_CHARACTERS = 512
 """A longer template is cut in an alert, so that 100 top events, each character escaped, fit into a 1 MiB request."""
+
+EXPECTED_CHARACTERS = 128
+LEAST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class AlertBuilder:
     top_events: int = 5
     include_lines: bool = True
     instance: str = ""
+    successors: Successors = field(default_factory=Successors.none)
 
     def build(self, item: Touched, detection: Detection, message: Message, trigger_offset: int) -> Alert:
         """The alert message due at the record `trigger_offset`."""
@@ -100,7 +108,18 @@ class AlertBuilder:
             score=round(float(scores.event[row]), 4),
             evidence=[name for name, flag in raised if flag],
             line=None if is_end or not self.include_lines else window.columns.line(place),
+            expected=self._expected(window, place, key),
         )
+
+    def _expected(self, window: Window, place: int, key: int) -> Expected | msgspec.UnsetType:
+        """What normally comes after the event before this one, unless it is what came."""
+        before = int(window.columns["template_id"][place - 1]) if place > 0 else END_ID
+        times, followers = self.successors.after(before)
+        likely = [(each, round(count / times, 4)) for each, count in followers if count >= LEAST_SHARE * times]
+        if not likely or likely[0][0] == key:
+            return msgspec.UNSET
+        instead = [Follower(self._template(window, each)[:EXPECTED_CHARACTERS], share) for each, share in likely]
+        return Expected(self._template(window, before)[:EXPECTED_CHARACTERS], times, instead)
 
     def _template(self, window: Window, key: int) -> str:
         if key == END_ID:

@@ -25,8 +25,26 @@ class ThresholdNote(msgspec.Struct, frozen=True):
     expected_per_day: float
 
 
+class Follower(msgspec.Struct, frozen=True):
+    """A template, and in which share of the cases it came."""
+
+    template: str
+    share: float
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What normally comes `after` the event before: in training that event was followed `times` times."""
+
+    after: str
+    times: int
+    instead: list[Follower]
+
+
 class TopEvent(msgspec.Struct, frozen=True):
-    """One event that stands out; `offset` is null for the window's own end (something expected did not come)."""
+    """One event that stands out; `offset` is null for the window's own end (something expected did not come).
+
+    `expected` is left out where training knows nothing better than what came.
+    """
 
     offset: int | None
     event_time: str
@@ -36,6 +54,7 @@ class TopEvent(msgspec.Struct, frozen=True):
     score: float
     evidence: list[str]
     line: str | None = None
+    expected: Expected | msgspec.UnsetType = msgspec.UNSET
 
 
 class WindowNote(msgspec.Struct, frozen=True):

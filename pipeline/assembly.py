@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from longwatch.model.scorer import (
+    Backend,
     Bundle,
     Calibration,
     Scorer,
@@ -42,10 +44,14 @@ def open_model(config: Config) -> Model:
     Raises:
         BundleUnusableError: not there, changed since it was written, or no backend installed that can read it.
     """
-    path = config.require_bundle()
+    return model_at(config.require_bundle(), config.scorer.backend, config.scorer.threads)
+
+
+def model_at(path: Path, backend: Backend = "auto", threads: int = 1) -> Model:
+    """The bundle in that folder and a scorer for it; raises BundleUnusableError as `open_model` does."""
     try:
         bundle = open_bundle(path)
-        scorer = open_scorer(bundle, config.scorer.backend, config.scorer.threads)
+        scorer = open_scorer(bundle, backend, threads)
         return Model(bundle, scorer, TemplateSet.from_json(bundle.template_set_json))
     except ValueError as error:
         raise BundleUnusableError(
@@ -84,6 +90,7 @@ def build_engine(
         config.alerts.top_events + spare_top_events,
         config.alerts.include_lines,
         instance,
+        bundle.successors,
     )
     rules = list(rules_for(config, bundle.calibration))
     detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder)

@@ -78,7 +78,7 @@ def replay(
 
 
 def alert_frame(alerts: list[Alert]) -> pl.DataFrame:
-    """Alert messages as columns, one row a message; top events as JSON."""
+    """Alert messages as columns, one row a message; top events, and the whole message, as JSON."""
     rows = [
         (
             alert.alert_id,
@@ -97,6 +97,7 @@ def alert_frame(alerts: list[Alert]) -> pl.DataFrame:
             alert.window.end_time,
             alert.window.num_events,
             msgspec.json.encode(alert.top_events).decode(),
+            alert.encode().decode(),
         )
         for alert in alerts
     ]
@@ -121,5 +122,6 @@ _ALERT_SCHEMA = pl.Schema(
         "end_time": pl.String,
         "num_events": pl.Int64,
         "top_events": pl.String,
+        "message": pl.String,
     }
 )

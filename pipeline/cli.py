@@ -127,17 +127,21 @@ def demo(
 
 @app.command(
     short_help="Write a pipeline.yaml to start from.",
-    epilog=epilog("longwatch init watch --format json --source kafka"),
+    epilog=epilog("longwatch init app.log --out watch"),
 )
 def init(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where pipeline.yaml goes.")] = Path("."),
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR|LOGFILE]", help="Where pipeline.yaml goes, or a log file to look at.")
+    ] = Path("."),
     format_: Annotated[FormatKind, typer.Option("--format", help="What a record looks like.")] = FormatKind.text,
     source: Annotated[SourceKind, typer.Option(help="Where records come from.")] = SourceKind.files,
+    out: Annotated[Path, typer.Option(help="Of a log file: where pipeline.yaml goes.")] = Path("."),
     force: Annotated[bool, typer.Option("--force", help="Overwrite pipeline.yaml.")] = False,
 ) -> int:
-    """Write a commented pipeline.yaml to start from."""
-    return execute(context, "init", folder=folder, format_=format_.value, source=source.value, force=force)
+    """Write a commented pipeline.yaml to start from; of a log file, one that reads it, with the reasons."""
+    options = {"format_": format_.value, "source": source.value, "force": force, "out": out}
+    return execute(context, "init", folder=folder, **options)
 
 
 @app.command(
@@ -213,6 +217,16 @@ def backtest(
     """Replay history through the same code and report the alerts that would have been raised."""
     options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out}
     return execute(context, "backtest", config=config, overrides=overrides_of(settings), **options)
+
+
+@app.command(short_help="Say why an alert was raised.", epilog=epilog("longwatch explain 68d3ea35 --backtest backtest"))
+def explain(
+    context: typer.Context,
+    alert_id: Annotated[str, typer.Argument(metavar="ALERT_ID", help="Its id, or the first characters of it.")],
+    folder: Annotated[Path, typer.Option("--backtest", help="Folder of a backtest over its time.")] = Path("backtest"),
+) -> int:
+    """Say what was expected instead, and on which other events the score hangs; asks the bundle of a backtest."""
+    return execute(context, "explain", alert_id=alert_id, folder=folder)
 
 
 app.command(

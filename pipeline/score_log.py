@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from longwatch.model.scorer import WindowTokens
 from longwatch.pipeline.detection import Scores
+from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import Window
 
@@ -23,13 +24,16 @@ SCORE_SCHEMA = pl.Schema(
         "event_time_ms": pl.Int64,
         "template_id": pl.UInt64,
         "gap_ms": pl.Int64,
+        "parameter_chars": pl.Int32,
         "surprise": pl.Float32,
         "event_score": pl.Float64,
         "window_score": pl.Float64,
         "evidence": pl.UInt32,
+        "new_template": pl.String,
     }
 )
-"""`offset` is null for a window's end; `evidence` has one bit for each flag, the first name lowest."""
+"""`offset` is null for a window's end; `evidence` has one bit for each flag, the first name lowest; `new_template` is
+the text of a template that the bundle's vocabulary lacks, else null."""
 
 
 def score_frame(items: Sequence[tuple[Partition, Window]], tokens: WindowTokens, scores: Scores) -> pl.DataFrame:
@@ -38,6 +42,7 @@ def score_frame(items: Sequence[tuple[Partition, Window]], tokens: WindowTokens,
     offsets, times = (_column(items, tokens, name) for name in ("offset", "event_time_ms"))
     rows = tokens.unscored_rows()
     bits = scores.flags.astype(np.uint32) @ (1 << np.arange(scores.flags.shape[1], dtype=np.uint32))
+    new = {key: text for key, text in tokens.templates.items() if key != END_ID}
     frame = pl.DataFrame(
         {
             "topic": _repeated([item.topic for item, _ in items], counts),
@@ -48,10 +53,12 @@ def score_frame(items: Sequence[tuple[Partition, Window]], tokens: WindowTokens,
             "event_time_ms": times[rows],
             "template_id": tokens.template_id[rows],
             "gap_ms": tokens.gap_ms[rows],
+            "parameter_chars": tokens.parameter_chars[rows],
             "surprise": scores.surprise,
             "event_score": scores.event,
             "window_score": scores.window,
             "evidence": bits.astype(np.uint32),
+            "new_template": [new.get(key) for key in tokens.template_id[rows].tolist()],
         },
         schema=SCORE_SCHEMA,
     )

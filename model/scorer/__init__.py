@@ -10,16 +10,19 @@ from longwatch.model.bundle import Bundle, BundleError, open_bundle
 from longwatch.model.calibrate import Calibration
 from longwatch.model.evidence import Evidence
 from longwatch.model.scorer.unavailable import ScorerUnavailableError
+from longwatch.model.successors import Successors
 from longwatch.model.tokens import END_TEMPLATE, WindowTokens, template_id
 
 __all__ = [
     "END_TEMPLATE",
+    "Backend",
     "Bundle",
     "BundleError",
     "Calibration",
     "Evidence",
     "Scorer",
     "ScorerUnavailableError",
+    "Successors",
     "WindowTokens",
     "open_bundle",
     "open_scorer",

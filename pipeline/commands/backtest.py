@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from longwatch.pipeline.assembly import Model, build_engine, open_model, window_rules
 from longwatch.pipeline.backtest import Replay, replay
 from longwatch.pipeline.clock import SystemClock
@@ -17,7 +19,12 @@ from longwatch.pipeline.console import ProgressReport, write_line
 from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.labels import Labels, read_labels
 from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, tokens_of, windows_of
+from longwatch.pipeline.report_page.history import History
+from longwatch.pipeline.report_page.page import write_report
+from longwatch.pipeline.report_page.provenance import command_of, provenance
 from longwatch.pipeline.template_columns import TemplateColumns
+
+REPORT, PROVENANCE = "report.html", "provenance.json"
 
 
 def backtest(
@@ -38,9 +45,19 @@ def backtest(
     in_topic = not files and loaded.source.kafka is not None
     part = Slice() if in_topic else _slice(start, end)
     done = replay_history(loaded, model, files, start, end, out)
-    figures = report(done, model, truth, part, out)
+    windows = part.keep(windows_of(done.scores, done.alerts))
+    figures = report(done, model, truth, windows, out)
     write_line(render(figures))
     write_line(f"scores, alerts, summary and threshold sweep: {out}")
+    if len(windows):
+        options = {"start": start, "end": end, "labels": labels, "out": out}
+        read = [*_read_files(loaded, files), *([] if labels is None else [labels])]
+        told = provenance(command_of(config, files, options, overrides), loaded, model, read, done.scores)
+        (out / PROVENANCE).write_text(json.dumps(told, indent=2) + "\n")
+        texts = TemplateColumns(model.templates).texts
+        history = History(windows, done.scores, done.alerts, truth, texts, model)
+        write_report(out / REPORT, history, figures, loaded.pipeline, told)
+        write_line(f"report, to open in a browser: {out / REPORT}")
     return 0
 
 
@@ -63,9 +80,8 @@ def replay_history(
         )
 
 
-def report(done: Replay, model: Model, truth: Labels | None, part: Slice, out: Path) -> dict[str, Any]:
+def report(done: Replay, model: Model, truth: Labels | None, windows: pl.DataFrame, out: Path) -> dict[str, Any]:
     """Figures of the windows that begin within the slice, also written to `out`."""
-    windows = part.keep(windows_of(done.scores, done.alerts))
     figures = summary(windows, truth)
     figures["records"] = {
         "read": done.progress.records,
@@ -104,6 +120,10 @@ def render(figures: Mapping[str, Any]) -> str:
         ]
         lines.append(f"  median delay to the alert: {found['delay_events_median']} events")
     return "\n".join(lines)
+
+
+def _read_files(config: Config, files: list[Path]) -> list[Path]:
+    return list(files) or list(config.source.files.paths if config.source.files is not None else ())
 
 
 def _shown(area: float | None) -> str:

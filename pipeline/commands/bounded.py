@@ -29,7 +29,7 @@ def bounded_source(
     """`files` where given, else the configured source from `start` to `end` (a topic's: a time, or an offset)."""
     clock = clock or SystemClock()
     if files:
-        return open_files(config, files, _shape(config, files), clock, poll_records=poll_records)
+        return open_files(config, files, _shape(config, files), clock.now_ms(), poll_records=poll_records)
     if config.source.kafka is None:
         return open_local(config, clock, poll_records=poll_records)
     from longwatch.pipeline.kafka_range import KafkaRange

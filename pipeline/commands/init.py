@@ -8,30 +8,44 @@ from longwatch.pipeline.errors import InputError, UsageError
 FILE_NAME = "pipeline.yaml"
 
 
-def init(folder: Path, format_: str, source: str, force: bool) -> None:
-    """Writes `pipeline.yaml` into `folder`, which is made; UsageError when it is there and `force` is not given."""
+def init(folder: Path, format_: str, source: str, force: bool, out: Path = Path()) -> None:
+    """Writes `pipeline.yaml` into `folder`, which is made; of a log file, what it looks like, into `out`.
+
+    Raises:
+        UsageError: it is there and `force` is not given.
+    """
+    if folder.is_file():
+        from longwatch.pipeline.guess.starter import init_from
+
+        init_from(folder, out, force)
+        return
     target = folder / FILE_NAME
+    write_new(target, starter(format_, source), force)
+    write_line(f"{target} written: {source} in, format {format_}")
+    write_line(f"next: edit it, then `longwatch validate {target}`")
+
+
+def write_new(target: Path, text: str, force: bool) -> None:
+    """Writes a file that is not there yet, and its folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(starter(format_, source))
+            file.write(text)
     except FileExistsError:
         raise UsageError(f"{target} exists", "choose another folder, or overwrite it with --force") from None
     except OSError as error:
         raise InputError(
             f"cannot write: {error.strerror}", "check the path and its rights", source=str(target)
         ) from None
-    write_line(f"{target} written: {source} in, format {format_}")
-    write_line(f"next: edit it, then `longwatch validate {target}`")
 
 
 def starter(format_: str, source: str) -> str:
     """The text of a configuration with that format and source."""
     sink = "kafka" if source == "kafka" else "embedded"
-    return "\n".join((_HEAD, _SOURCES[source], _FORMATS[format_], _MIDDLE, _SINKS[sink]))
+    return "\n".join((HEAD, _SOURCES[source], _FORMATS[format_], MIDDLE, SINKS[sink]))
 
 
-_HEAD = """\
+HEAD = """\
 # longwatch pipeline. Check it with `longwatch validate pipeline.yaml`; paths are relative to this file.
 # Durations are written 500ms, 30s, 5m, 12h, 1d; sizes 64KiB, 1MiB.
 pipeline: my-pipeline        # consumer group, transactional ids and metrics carry this name
@@ -117,7 +131,7 @@ entity: {field: host}
 """,
 }
 
-_MIDDLE = r"""# What varies in messages becomes `<*>`; numbers, addresses, paths and ids are known, add your own.
+MIDDLE = r"""# What varies in messages becomes `<*>`; numbers, addresses, paths and ids are known, add your own.
 templates:
   masks: []
   # - {pattern: '\bord-[0-9a-f]{8}\b', name: ORDER}
@@ -144,7 +158,7 @@ alerts:
   include_lines: true        # false: templates only, no text of the log
 """
 
-_SINKS = {
+SINKS = {
     "kafka": """\
 sink:
   kafka:                     # written in one transaction with the offsets

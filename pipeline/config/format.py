@@ -13,6 +13,7 @@ from longwatch.pipeline.config.values import (
     PositiveSize,
     Size,
     Template,
+    Text,
     TimestampFormat,
     Timezone,
 )
@@ -128,7 +129,7 @@ class Format(OneOf):
 class Entity(OneOf):
     """Whose behaviour is modelled: host, user, session, block."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("from", "pattern", "group", "field")
+    kinds: ClassVar[tuple[str, ...]] = ("from", "pattern", "group", "field", "value")
 
     from_: Literal["key"] | None = Field(
         default=None, validation_alias="from", serialization_alias="from", description="The record's key."
@@ -141,6 +142,7 @@ class Entity(OneOf):
     )
     group: str | None = Field(default=None, description="A group of the text header.")
     field: FieldPath | None = Field(default=None, description="A field of the record, such as `resource.host`.")
+    value: Text | None = Field(default=None, description="One name for all records: the log is about one thing.")
 
     def _problems(self) -> list[Problem]:
         if self.pattern is None and "in_" in self.model_fields_set and self.in_ != "message":

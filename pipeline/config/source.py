@@ -1,6 +1,7 @@
 """Where records come from."""
 
 import ipaddress
+from datetime import date
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -57,6 +58,11 @@ class FilesSource(Model):
 
     paths: Many[YamlPath] = Field(min_length=1, description="Files, relative to this YAML file.")
     as_topic: AsTopic | None = Field(default=None, description="Number the lines as this topic would hold them.")
+    written: date | None = Field(
+        default=None,
+        strict=False,
+        description="Day of the last line, such as 2026-02-28: what has no year gets the one that fits it.",
+    )
 
 
 class StdinSource(Model):

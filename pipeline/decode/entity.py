@@ -14,8 +14,8 @@ LONGEST_ENTITY = 1024
 
 @dataclass(frozen=True)
 class EntityReader:
-    """Gives each row its entity: the record's key, or what `pattern` finds in the message or the whole line, or (with
-    neither) what the format's reader took from a header group or a field.
+    """Gives each row its entity: the record's key, what `pattern` finds in the message or the whole line, `value`,
+    or (with none of them) what the format's reader took from a header group or a field.
 
     The pattern's group `entity` counts, else its first group, else all it matches. Raises ValueError for a pattern
     that does not compile.
@@ -24,6 +24,7 @@ class EntityReader:
     from_key: bool = False
     pattern: str | None = None
     in_line: bool = False
+    value: str | None = None
 
     def __post_init__(self) -> None:
         if self.pattern is not None:
@@ -32,7 +33,7 @@ class EntityReader:
     @classmethod
     def of(cls, entity: Entity) -> Self:
         """As configured; for a group or a field the format's reader does the reading."""
-        return cls(entity.from_ == "key", entity.pattern, entity.in_ == "line")
+        return cls(entity.from_ == "key", entity.pattern, entity.in_ == "line", entity.value)
 
     def read(self, rows: pl.DataFrame, keys: pl.Series, lines: pl.Series) -> pl.Series:
         """Entity of each row, String; null where there is none, it is empty, or longer than `LONGEST_ENTITY`."""
@@ -43,6 +44,8 @@ class EntityReader:
     def _raw(self, rows: pl.DataFrame, keys: pl.Series, lines: pl.Series) -> pl.Series:
         if self.from_key:
             return to_text(keys)
+        if self.value is not None:
+            return pl.Series([self.value]).new_from_index(0, len(rows))
         if self.pattern is None:
             return rows["entity"]
         return (lines if self.in_line else rows["message"]).str.extract(self.pattern, _group_index(self.pattern))

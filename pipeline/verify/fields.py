@@ -54,11 +54,13 @@ def _without_tops(alert: Alert) -> dict[str, Any]:
 
 
 def _walk(path: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    for name in expected.keys() - found.keys():
+        yield f"{path}{name}: missing in the topic, {_shown(expected[name])} in the replay"
     for name, value in found.items():
-        at, other = f"{path}{name}", expected[name]
-        if isinstance(value, dict):
+        at, other = f"{path}{name}", expected.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
             yield from _walk(f"{at}.", value, other)
-        elif not (name in ("score", "surprise") and _close(value, other)):
+        elif not (name in ("score", "surprise") and other is not None and _close(value, other)):
             yield from _different(at, value, other)
 
 

@@ -20,6 +20,7 @@ VERBS = (
     "relay",
     "dlq",
     "backtest",
+    "explain",
     "verify",
     "doctor",
     "export",

@@ -80,13 +80,15 @@ def read(out: Path) -> tuple[dict[str, Any], pl.DataFrame]:
     return json.loads((out / "summary.json").read_text()), pl.read_parquet(out / "windows.parquet")
 
 
-def test_it_writes_summary_alerts_windows_thresholds_and_scores(made):
+def test_it_writes_summary_alerts_windows_thresholds_scores_and_the_page(made):
     _, out = made
     assert {path.name for path in out.iterdir()} == {
         "summary.json",
         "alerts.parquet",
         "windows.parquet",
         "thresholds.csv",
+        "report.html",
+        "provenance.json",
         "scores",
     }
     assert list((out / "scores").glob("*.parquet"))

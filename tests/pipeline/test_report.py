@@ -154,8 +154,12 @@ def make_scores(*rows: tuple[str, int, int | None, int, float, int, int]) -> pl.
     """(entity, first offset, offset, event time, window score, template, gap)"""
     names = ["entity", "first_offset", "offset", "event_time_ms", "window_score", "template_id", "gap_ms"]
     columns: dict[str, Any] = {name: [row[at] for row in rows] for at, name in enumerate(names)}
-    zeros = {name: [0] * len(rows) for name in ("surprise", "event_score", "evidence", "partition")}
-    frame = pl.DataFrame({**columns, **zeros, "topic": ["logs"] * len(rows)}, schema_overrides=SCORE_SCHEMA)
+    names = ("surprise", "event_score", "evidence", "partition", "parameter_chars")
+    zeros = {name: [0] * len(rows) for name in names}
+    frame = pl.DataFrame(
+        {**columns, **zeros, "topic": ["logs"] * len(rows), "new_template": [None] * len(rows)},
+        schema_overrides=SCORE_SCHEMA,
+    )
     return frame.select(SCORE_SCHEMA.names()).lazy()
 
 

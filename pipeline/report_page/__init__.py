@@ -1,0 +1,1 @@
+"""The backtest's report as one HTML file that asks the network for nothing."""
