@@ -1,6 +1,5 @@
 """A model as one folder: every file is named with its digest in manifest.json and checked before it is parsed."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,28 +15,32 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from longwatch.model.bundle_files import (
+    MANIFEST,
+    canonical,
+    json_object,
+    read_checked,
+    read_manifest,
+    sealed,
+)
+from longwatch.model.bundle_files import BundleError as BundleError
 from longwatch.model.calibrate import Calibration
 from longwatch.model.config import ModelConfig
 from longwatch.model.evidence import Evidence
-from longwatch.model.onnx_wire import uses_external_data
+from longwatch.model.graph_rules import refusal
 from longwatch.model.successors import Successors
 from longwatch.model.vocabulary import Vocabulary
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 CONFIG, TEMPLATES, VOCABULARY = "config.json", "templates.json", "vocabulary.json"
 WEIGHTS, GRAPH = "weights.safetensors", "model.onnx"
+STEP_GRAPH = "step.onnx"  # only where `longwatch export` made the bundle
 EVIDENCE, CALIBRATION = "evidence.safetensors", "calibration.safetensors"
 SUCCESSORS = "successors.safetensors"  # not in bundles made before alerts said what was expected
 REQUIRED = (CONFIG, TEMPLATES, VOCABULARY, WEIGHTS, GRAPH, EVIDENCE, CALIBRATION)
-MAX_MANIFEST_BYTES = 1 << 20
 
 Arrays = Mapping[str, NDArray[Any]]
 Part = TypeVar("Part")
-
-
-class BundleError(ValueError):
-    """A bundle that must not be used: what was read, where, what was expected, what to do next."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class BundleParts:
 
     weights: float32 by parameter name. onnx: the serialised graph. template_set_json: as the pipeline wrote it.
     config: JSON-able, with the model's under `model`. versions: of the packages that made it, for a person.
+    step_onnx: the serialised step graph, if there is one. parity: JSON-able, how its graphs compare with the weights.
     """
 
     weights: Arrays
@@ -57,6 +61,13 @@ class BundleParts:
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     successors: Successors | None = None
+    step_onnx: bytes | None = None
+    parity: Mapping[str, Any] | None = None
+
+    @property
+    def graphs(self) -> dict[str, bytes]:
+        """Serialised graphs by file name."""
+        return {GRAPH: self.onnx} | ({} if self.step_onnx is None else {STEP_GRAPH: self.step_onnx})
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,10 @@ class Bundle:
     path: Path
     digest: str
     manifest: dict[str, Any]
+
+    def has(self, name: str) -> bool:
+        """Whether it holds a file of this name."""
+        return name in self.manifest["files"]
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -106,21 +121,21 @@ class Bundle:
 
     def read(self, name: str) -> bytes:
         """Bytes of one of its files; raises BundleError unless they still have the manifest's digest."""
-        return _read_checked(self.path, name, self.manifest["files"])
+        return read_checked(self.path, name, self.manifest["files"])
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays of one of its safetensors files."""
         return self._parsed(name, lambda: dict(load(self.read(name))))
 
     def _json(self, name: str) -> dict[str, Any]:
-        return _json_object(self.path / name, self.read(name))
+        return json_object(self.path / name, self.read(name))
 
     def _parsed(self, name: str, parse: Callable[[], Part]) -> Part:
         try:
             return parse()
         except BundleError:
             raise
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
             raise BundleError(
                 f"{self.path / name}: its digest is right but it cannot be used: {error!r}; "
                 "make the bundle again with this version of longwatch"
@@ -135,13 +150,16 @@ def write_bundle(path: Path, parts: BundleParts, created_at: str) -> Bundle:
     """
     if path.exists():
         raise BundleError(f"{path}: expected nothing there yet; a bundle is never changed: choose another name")
-    _refuse_external_data(path / GRAPH, parts.onnx)
+    for name, graph in parts.graphs.items():
+        _refuse_hostile(path / name, graph)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         files = _contents(parts)
         manifest = _manifest(files, parts.versions, created_at)
-        for name, content in {**files, MANIFEST: _canonical(manifest)}.items():
+        if parts.parity is not None:
+            manifest["parity"] = parts.parity
+        for name, content in {**files, MANIFEST: sealed(manifest)}.items():
             _write_synced(scratch / name, content)
         scratch.chmod(0o755)
         scratch.rename(path)
@@ -153,12 +171,12 @@ def write_bundle(path: Path, parts: BundleParts, created_at: str) -> Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Bundle at `path`, every file's digest checked; raises BundleError for anything that is not whole."""
     path = Path(path)
-    manifest = _read_manifest(path / MANIFEST)
+    manifest = read_manifest(path / MANIFEST, FORMAT)
     table = manifest["files"]
     for name in sorted({*REQUIRED, *table}):
-        content = _read_checked(path, name, table)
-        if name == GRAPH:
-            _refuse_external_data(path / name, content)
+        content = read_checked(path, name, table)
+        if name.endswith(".onnx"):
+            _refuse_hostile(path / name, content)
     digest = _table_digest(table)
     if manifest.get("digest") != digest:
         raise BundleError(
@@ -172,11 +190,11 @@ def _contents(parts: BundleParts) -> dict[str, bytes]:
     known = {} if parts.successors is None else {SUCCESSORS: _save_arrays(parts.successors.to_arrays())}
     return {
         **known,
-        CONFIG: _canonical(parts.config),
+        CONFIG: canonical(parts.config),
         TEMPLATES: parts.template_set_json.encode(),
         VOCABULARY: parts.vocabulary.to_json().encode(),
         WEIGHTS: _save_arrays(parts.weights),
-        GRAPH: parts.onnx,
+        **parts.graphs,
         EVIDENCE: _save_arrays(parts.evidence.to_arrays()),
         CALIBRATION: _save_arrays(parts.calibration.to_arrays()),
     }
@@ -198,11 +216,7 @@ def _manifest(files: Mapping[str, bytes], versions: Mapping[str, str], created_a
 
 
 def _table_digest(table: Mapping[str, Any]) -> str:
-    return sha256(_canonical(table)).hexdigest()
-
-
-def _canonical(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
+    return sha256(canonical(table)).hexdigest()
 
 
 def _write_synced(path: Path, content: bytes) -> None:
@@ -212,69 +226,10 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = _json_object(path, _read(path, MAX_MANIFEST_BYTES, "a bundle's manifest"))
-    if manifest.get("format") != FORMAT:
-        raise BundleError(
-            f"{path}: bundle format {manifest.get('format')!r}, expected {FORMAT}; "
-            "use the version of longwatch that made it, or train again with this one"
-        )
-    table = manifest.get("files")
-    if not isinstance(table, dict) or not all(_is_entry(entry) for entry in table.values()):
-        raise BundleError(f"{path}: expected `files` with sha256 and bytes for each; copy the bundle again")
-    for name in table:
-        if name != Path(name).name or name in ("", ".", "..") or "\\" in name or "\0" in name:
-            raise BundleError(f"{path}: file name {name!r} leaves the bundle's folder; do not use this bundle")
-    return manifest
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and isinstance(entry.get("bytes"), int)
-
-
-def _read_checked(folder: Path, name: str, table: Mapping[str, Any]) -> bytes:
-    path = folder / name
-    if name not in table:
-        raise BundleError(f"{folder / MANIFEST}: does not name {name}; the bundle is not whole: copy or make it again")
-    entry = table[name]
-    content = _read(path, entry["bytes"], f"{entry['bytes']:,} bytes")
-    digest = sha256(content).hexdigest()
-    if len(content) != entry["bytes"] or digest != entry["sha256"]:
-        raise BundleError(
-            f"{path}: {len(content):,} bytes with sha256 {digest}, the manifest says {entry['bytes']:,} bytes with "
-            f"{entry['sha256']}; the file is not the one that was written: copy the bundle again"
-        )
-    return content
-
-
-def _read(path: Path, max_bytes: int, expected: str) -> bytes:
+def _refuse_hostile(path: Path, content: bytes) -> None:
     try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-    except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read ({error.strerror}), expected {expected}; "
-            "check the path and its permissions, or copy the bundle again"
-        ) from error
-    if len(content) > max_bytes:
-        raise BundleError(f"{path}: longer than expected ({expected}); copy the bundle again")
-    return content
-
-
-def _json_object(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(content)
-    except ValueError as error:
-        raise BundleError(f"{path}: expected JSON, {error}; copy the bundle again") from error
-    if not isinstance(values, dict):
-        raise BundleError(f"{path}: expected a JSON object, found {type(values).__name__}; copy the bundle again")
-    return values
-
-
-def _refuse_external_data(path: Path, content: bytes) -> None:
-    try:
-        external = uses_external_data(content)
+        found = refusal(content)
     except ValueError as error:
         raise BundleError(f"{path}: {error}; make the bundle again") from error
-    if external:
-        raise BundleError(f"{path}: keeps weights in other files, expected all inside; do not use this bundle")
+    if found is not None:
+        raise BundleError(f"{path}: {found}; do not use this bundle")

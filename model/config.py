@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_type_hints
 
 from longwatch.kernels import parse_pattern, receptive_field
 
+MAX_SIZE = 1 << 20  # of any one dimension: a bundle must not ask for memory that no network needs
+
 Config = TypeVar("Config", "ModelConfig", "TrainConfig")
 
 
@@ -31,6 +33,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("d_model", "num_heads", "num_kv_heads", "ffn_multiple", "block_size", "max_words", "rope_base"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        for name in ("d_model", "num_heads", "block_size", "gap_buckets", "shape_buckets", "word_buckets", "max_words"):
+            _require(getattr(self, name) <= MAX_SIZE, name, f"at most {MAX_SIZE:,}", getattr(self, name))
         for name in ("gap_buckets", "shape_buckets", "word_buckets"):
             _require(getattr(self, name) >= 2, name, "2 or more", getattr(self, name))
         _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)

@@ -71,11 +71,13 @@ def max_difference(graph: bytes, model: EventTransformer, config: ModelConfig) -
     return worst
 
 
-def random_inputs(config: ModelConfig, num_classes: int, size: tuple[int, int, int], seed: int) -> ModelInputs:
-    """Inputs drawn at random for a batch of `size`: rows, blocks and lexicon rows."""
+def random_inputs(
+    config: ModelConfig, num_classes: int, size: tuple[int, int, int], seed: int, block_size: int | None = None
+) -> ModelInputs:
+    """Inputs drawn at random for a batch of `size`: rows, blocks (the config's unless given) and lexicon rows."""
     rng = np.random.default_rng(seed)
     num_rows, num_blocks, num_templates = size
-    grid = (num_rows, num_blocks * config.block_size)
+    grid = (num_rows, num_blocks * (block_size or config.block_size))
     return ModelInputs(
         token=rng.integers(0, num_templates, grid),
         gap=rng.integers(0, config.gap_buckets, grid),
@@ -88,12 +90,13 @@ def random_inputs(config: ModelConfig, num_classes: int, size: tuple[int, int, i
 
 def _checked(model: EventTransformer, config: ModelConfig) -> tuple[bytes, float]:
     """The graph, and its largest difference from torch."""
-    graph = _to_onnx(model, config)
-    _check_graph(graph)
+    graph = export_graph(model, config)
+    check_graph(graph)
     return graph, check_parity(graph, model, config)
 
 
-def _to_onnx(model: EventTransformer, config: ModelConfig) -> bytes:
+def export_graph(model: EventTransformer, config: ModelConfig) -> bytes:
+    """The graph of a network, not yet compared with it; ExportError where torch gives none."""
     inputs = random_inputs(config, len(model.known_words), EXPORT_SIZE, seed=0)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that it does not need
     with warnings.catch_warnings():
@@ -122,7 +125,8 @@ def _dynamic_shapes(config: ModelConfig) -> tuple[dict[int, Any], ...]:
     return grid, grid, grid, {0: templates}, {0: templates}, grid
 
 
-def _check_graph(graph: bytes) -> None:
+def check_graph(graph: bytes) -> None:
+    """ExportError unless the graph holds its own weights, is small enough and has standard operators alone."""
     if len(graph) >= MAX_BYTES:
         raise ExportError(f"the graph has {len(graph):,} bytes, expected under {MAX_BYTES:,}; use a smaller model")
     if uses_external_data(graph):

@@ -21,19 +21,39 @@ EXTERNAL_DATA_FIELD, DATA_LOCATION_FIELD = 13, 14
 
 def uses_external_data(model: bytes) -> bool:
     """True if any tensor of the serialised ModelProto is kept outside it; raises ValueError for a malformed file."""
+    return any(
+        field == EXTERNAL_DATA_FIELD or (field, value) == (DATA_LOCATION_FIELD, EXTERNAL)
+        for kind, message in messages(model)
+        if kind == "Tensor"
+        for field, value in fields(message)
+    )
+
+
+def messages(model: bytes) -> Iterator[tuple[str, memoryview]]:
+    """Every message of the ModelProto whose type is in MESSAGES, however deep, itself first."""
     waiting: list[tuple[str, memoryview]] = [("Model", memoryview(model))]
     while waiting:
         kind, buffer = waiting.pop()
-        for field, value in _fields(buffer):
-            if kind == "Tensor" and (field == EXTERNAL_DATA_FIELD or (field, value) == (DATA_LOCATION_FIELD, EXTERNAL)):
-                return True
+        yield kind, buffer
+        for field, value in fields(buffer) if MESSAGES[kind] else ():
             child = MESSAGES[kind].get(field)
             if child is not None and isinstance(value, memoryview):
                 waiting.append((child, value))
-    return False
 
 
-def _fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def varints(value: int | memoryview) -> Iterator[int]:
+    """The numbers of a repeated field's entry: one, or several packed."""
+    if isinstance(value, int):
+        yield value
+        return
+    place = 0
+    while place < len(value):
+        number, place = _varint(value, place)
+        yield number
+
+
+def fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Number and value of each field of a message; ValueError where it is cut short or garbled."""
     place = 0
     while place < len(buffer):
         key, place = _varint(buffer, place)

@@ -118,9 +118,14 @@ class Layer(nn.Module):
     def forward(self, stream: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """[B, T, D] to [B, T, D]; angles are cosine and sine [T, head_dim / 2]."""
         attended: Tensor = stream + self.dropout(self.attend(self.attention_norm(stream), angles))
-        gate, up = self.gate_up(self.feed_norm(attended)).chunk(2, dim=-1)
-        fed: Tensor = self.dropout(self.feed_out(F.silu(gate) * up))
+        fed: Tensor = self.dropout(self.feed(attended))
         return attended + fed
+
+    def feed(self, attended: Tensor) -> Tensor:
+        """[..., D] to the same shape: what SwiGLU adds to the normed stream."""
+        gate, up = self.gate_up(self.feed_norm(attended)).chunk(2, dim=-1)
+        fed: Tensor = self.feed_out(F.silu(gate) * up)
+        return fed
 
     def attend(self, normed: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """[B, T, D] to [B, T, D]: each event gathers from those its pattern shows it."""
@@ -166,14 +171,17 @@ class Rotary(nn.Module):
 
     def forward(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine, float32 [length, head_dim / 2] each."""
-        position = torch.arange(length, device=self.fine.device)
+        return self.at(torch.arange(length, device=self.fine.device))
+
+    def at(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine, float32 [..., head_dim / 2] each, of positions int64 [...]."""
         cos_coarse, sin_coarse = self.coarse[:, position // POSITION_STEP]
         cos_fine, sin_fine = self.fine[:, position % POSITION_STEP]
         return cos_coarse * cos_fine - sin_coarse * sin_fine, sin_coarse * cos_fine + cos_coarse * sin_fine
 
 
 def rotate(heads: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """[B, T, H, D] turned by the angles of their positions; shape and dtype stay."""
-    cos, sin = (angle[:, None].to(heads.dtype) for angle in angles)
+    """[B, T, H, D] turned by the angles of their positions, [T or B, T, D / 2]; shape and dtype stay."""
+    cos, sin = (angle[..., None, :].to(heads.dtype) for angle in angles)
     left, right = heads.chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from longwatch.pipeline.cli_bundle import bundle as bundle_verbs
 from longwatch.pipeline.cli_check import doctor, verify
-from longwatch.pipeline.cli_command import ConfigPath, Instance, Settings, epilog, execute
+from longwatch.pipeline.cli_command import BundlePath, ConfigPath, Instance, Settings, epilog, execute
 from longwatch.pipeline.cli_command import overrides as overrides_of
 from longwatch.pipeline.cli_relay import dlq, relay
 from longwatch.pipeline.console import write_error, write_line
@@ -74,15 +75,20 @@ Start with:
   longwatch init && longwatch validate pipeline.yaml"""
 
 
+# Verbs that have verbs of their own, and which verb each stands behind.
+_AFTER = {"dlq": "relay", "bundle": "optimize"}
+
+
 class _Verbs(TyperGroup):
     """The verbs in the order of a pipeline's life; typer would put those with verbs of their own first."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
         groups = [name for name in names if isinstance(self.commands[name], TyperGroup)]
-        single = [name for name in names if name not in groups]
-        place = single.index("relay") + 1
-        return single[:place] + groups + single[place:]
+        ordered = [name for name in names if name not in groups]
+        for group in groups:
+            ordered.insert(ordered.index(_AFTER[group]) + 1, group)
+        return ordered
 
 
 app = typer.Typer(
@@ -239,15 +245,35 @@ app.command(
 
 
 @app.command(
-    short_help="Export a bundle's network to ONNX.", epilog=epilog("longwatch export bundles/app --out app.onnx")
+    short_help="Make a bundle's graphs for ONNX Runtime.",
+    epilog=epilog("longwatch export bundles/app --out bundles/app-onnx --golden pipeline.yaml"),
 )
 def export(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
-    out: Annotated[Path, typer.Option(help="Where the result goes.")],
+    bundle: BundlePath,
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle, or one graph as NAME.onnx.")],
+    golden: Annotated[Path | None, typer.Option(help="Configuration whose source decides on parity.")] = None,
 ) -> int:
-    """Export a bundle's network to ONNX, its parity checked before it is written."""
-    return execute(context, "export", bundle=bundle, out=out)
+    """Make a bundle with graphs for whole windows and for steps; refused where they decide otherwise than torch."""
+    return execute(context, "export", bundle=bundle, out=out, golden=golden)
+
+
+@app.command(
+    short_help="Find the fastest network that decides as well.",
+    epilog=epilog("longwatch optimize bundles/app --golden pipeline.yaml --out bundles/app-fast"),
+)
+def optimize(
+    context: typer.Context,
+    bundle: BundlePath,
+    out: Annotated[Path, typer.Option(help="Folder for the points, their table and the chosen bundle.")],
+    golden: Annotated[Path | None, typer.Option(help="Configuration whose source decides.")] = None,
+    max_changed: Annotated[float, typer.Option(min=0, max=1, help="Share of decisions that may change.")] = 0.001,
+) -> int:
+    """Measure patterns, pruning and precisions on your own windows; write all points and the best bundle."""
+    return execute(context, "optimize", bundle=bundle, golden=golden, out=out, max_changed=max_changed)
+
+
+app.add_typer(bundle_verbs)
 
 
 @app.command(short_help="Print a JSON Schema.", epilog=epilog("longwatch schema config > longwatch.schema.json"))

@@ -1,12 +1,8 @@
 """The verbs that look at a running pipeline and change nothing: `verify` and `doctor`."""
 
-from typing import Annotated
-
 import typer
 
-from longwatch.pipeline.cli_command import ConfigPath, Settings, execute, overrides
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+from longwatch.pipeline.cli_command import AsJson, ConfigPath, Settings, execute, overrides
 
 
 def verify(context: typer.Context, config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> int:

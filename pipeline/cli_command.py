@@ -11,6 +11,8 @@ from longwatch.pipeline.console import set_up_logging
 from longwatch.pipeline.errors import UsageError
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.")]
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key, such as windows.idle_gap=5m; repeatable."),

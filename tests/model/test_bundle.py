@@ -18,6 +18,7 @@ from longwatch.model.bundle import (
     open_bundle,
     write_bundle,
 )
+from longwatch.model.bundle_files import sealed
 from longwatch.model.train import TrainedModel
 from support.bundles import make_branching_graph, make_parts, train_tiny
 
@@ -34,8 +35,9 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
 
 
 def edit_manifest(folder: Path, **values: object) -> None:
+    """As someone would who knows how a manifest is sealed."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps(manifest | values))
+    (folder / MANIFEST).write_bytes(sealed(manifest | values))
 
 
 def file_table(folder: Path) -> dict[str, dict[str, object]]:

@@ -24,6 +24,8 @@ VERBS = (
     "verify",
     "doctor",
     "export",
+    "optimize",
+    "bundle",
     "schema",
     "version",
 )
@@ -236,7 +238,7 @@ CALLS = [
         )
         for verb in ("verify", "doctor")
     ),
-    (["export", "b", "--out", "m.onnx"], {"bundle": Path("b"), "out": Path("m.onnx")}),
+    (["export", "b", "--out", "m.onnx"], {"bundle": Path("b"), "out": Path("m.onnx"), "golden": None}),
     (["demo", "--seed", "3", "--days", "2", "--out", "d"], {"seed": 3, "days": 2, "out": Path("d")}),
 ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from longwatch.model.bundle import Bundle, write_bundle
+from longwatch.model.bundle import GRAPH, STEP_GRAPH, WEIGHTS, Bundle, open_bundle, write_bundle
 from longwatch.model.config import ModelConfig
 from longwatch.pipeline.cli import main
 from support.bundles import QUICK, make_branching_graph, make_parts, train_tiny
@@ -36,10 +36,21 @@ def test_the_graph_is_made_from_the_weights_and_its_difference_from_torch_is_sai
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_a_folder_becomes_a_bundle_with_both_graphs_and_the_report_of_their_parity(bundle, tmp_path, capsys):
+    assert main(["export", str(bundle.path), "--out", str(tmp_path / "deployable")]) == 0
+    out = capsys.readouterr().out
+    written = open_bundle(tmp_path / "deployable")
+    assert {GRAPH, STEP_GRAPH} == written.manifest["parity"]["graphs"].keys()
+    assert written.read(WEIGHTS) == bundle.read(WEIGHTS)
+    assert written.read(GRAPH) != bundle.read(GRAPH)
+    assert f"digest {written.digest[:16]}" in out
+    assert "step.onnx: at most " in out
+
+
 def test_a_file_that_is_there_is_never_overwritten(bundle, tmp_path, capsys):
     (tmp_path / "model.onnx").write_text("mine")
     assert main(["export", str(bundle.path), "--out", str(tmp_path / "model.onnx")]) == 2
-    assert "hint: choose another file with --out" in capsys.readouterr().err
+    assert "hint: choose another name with --out" in capsys.readouterr().err
     assert (tmp_path / "model.onnx").read_text() == "mine"
 
 

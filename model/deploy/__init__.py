@@ -1,0 +1,1 @@
+"""From a trained bundle to graphs that run anywhere: export, parity, quantisation, pruning. Needs torch and onnx."""

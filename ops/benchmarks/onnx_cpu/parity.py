@@ -1,0 +1,82 @@
+"""A month of the demo's log through both backends: scores of a million events, and every alert message."""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from longwatch.model.bundle import STEP_GRAPH, open_bundle
+from longwatch.model.deploy.package import deployable_parts, write_bundle
+from longwatch.model.scorer import Bundle, open_scorer
+from longwatch.model.scorer.onnx_step import StepSession
+from longwatch.model.scorer.streaming import CHUNK, score_long
+from longwatch.pipeline.assembly import open_model
+from longwatch.pipeline.backtest import Replay
+from longwatch.pipeline.commands.backtest import replay_history
+from longwatch.pipeline.config import load_config
+from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY, generate
+from ops.benchmarks.window_memory import one_window
+
+DEMO = Path(__file__).resolve().parents[3] / "pipeline" / "demo"
+LENGTHS = (1, 17, 512, 4095, 65_536)
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        trained = open_bundle(DEMO / "bundle")
+        bundle = write_bundle(folder / "bundle", deployable_parts(trained), "2026-01-01T00:00:00Z")
+        yield from lengths(bundle, arguments)
+        write_log(folder / "demo.log", arguments.days)
+        (folder / "demo.yaml").write_text((DEMO / "demo.yaml").read_text())
+        runs = {backend: run(folder, backend) for backend in ("torch", "onnx")}
+        yield compared(runs, folder)
+
+
+def lengths(bundle: Bundle, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Windows of lengths that no export saw, whole through torch, cut and batched, and through the step graph."""
+    torch, onnx = (open_scorer(bundle, backend, arguments.threads) for backend in ("torch", "onnx"))
+    session = StepSession(bundle.read(STEP_GRAPH), bundle.model_config, chunk=CHUNK, device=arguments.device)
+    for length in LENGTHS:
+        tokens = one_window(bundle, length)
+        expected = torch.score(tokens)
+        yield {
+            "window": length,
+            "largest_difference": float(np.abs(onnx.score(tokens) - expected).max()),
+            "largest_difference_step": float(np.abs(score_long(session, tokens, bundle.vocabulary) - expected).max()),
+        }
+
+
+def write_log(path: Path, days: float) -> None:
+    with path.open("w") as file:
+        for hour in generate(7, DEMO_FIRST_DAY, days, incidents=True, deploy=True):
+            file.writelines(f"{line}\n" for line in hour["line"])
+
+
+def run(folder: Path, backend: str) -> tuple[Replay, float]:
+    config = load_config(folder / "demo.yaml", {"scorer.backend": backend, "bundle": str(folder / "bundle")})
+    started = time.perf_counter()
+    done = replay_history(config, open_model(config), [folder / "demo.log"], None, None, folder / backend)
+    return done, time.perf_counter() - started
+
+
+def compared(runs: dict[str, tuple[Replay, float]], folder: Path) -> dict[str, object]:
+    keys = ["partition", "offset"]
+    frames = [replay.scores.select(*keys, "surprise").collect() for replay, _ in runs.values()]
+    both = frames[0].join(frames[1], on=keys)
+    reference, found = both["surprise"].to_numpy(), both["surprise_right"].to_numpy()
+    messages = [{(a.alert_id, a.revision, a.lifecycle) for a in replay.alerts} for replay, _ in runs.values()]
+    return {
+        "events": len(found),
+        "scores": [len(frame) for frame in frames],
+        "lines": pl.scan_csv(folder / "demo.log", has_header=False, separator="\x1f").select(pl.len()).collect().item(),
+        "largest_difference": float(np.abs(reference - found).max()),
+        "alert_messages": len(messages[0]),
+        "alert_messages_that_differ": len(messages[0] ^ messages[1]),
+        "alert_ids_that_differ": len({m[0] for m in messages[0]} ^ {m[0] for m in messages[1]}),
+        "events_a_second": {name: round(len(found) / seconds) for name, (_, seconds) in runs.items()},
+    }
