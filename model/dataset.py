@@ -90,18 +90,23 @@ def split_interleaved(windows: Windows, early_stop: float = 0.1, calibration: fl
     differ, which `split_in_time` shows and this cannot. Window k goes by the fractional part of k times the golden
     ratio, which spreads each part as evenly as any rule can.
     """
+    order = np.argsort(windows.start_ms, kind="stable")
+    return Split(*(windows.select(order[part]) for part in interleaved(len(windows), early_stop, calibration)))
+
+
+def interleaved(count: int, early_stop: float, calibration: float) -> list[NDArray[np.int64]]:
+    """Numbers 0 to `count` - 1 dealt to fit, early stop and calibration as `split_interleaved` says."""
     if early_stop <= 0 or calibration <= 0 or early_stop + calibration >= 1:
         raise ValueError(f"expected shares above 0 that leave some to fit, found {early_stop} and {calibration}")
-    order = np.argsort(windows.start_ms, kind="stable")
-    place = np.arange(1, len(windows) + 1) * GOLDEN_RATIO % 1
+    place = np.arange(1, count + 1) * GOLDEN_RATIO % 1
     bounds = (0.0, 1 - early_stop - calibration, 1 - calibration, 1.0)
-    parts = [order[(place >= low) & (place < high)] for low, high in pairwise(bounds)]
+    parts = [np.flatnonzero((place >= low) & (place < high)) for low, high in pairwise(bounds)]
     if not all(len(part) for part in parts):
         raise ValueError(
-            f"expected windows for each part, found {len(windows)} in all, too few for the shares {early_stop} and "
+            f"expected windows for each part, found {count} in all, too few for the shares {early_stop} and "
             f"{calibration}; replay a longer time"
         )
-    return Split(*(windows.select(part) for part in parts))
+    return parts
 
 
 def select_windows(tokens: WindowTokens, index: NDArray[np.int64]) -> WindowTokens:

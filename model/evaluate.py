@@ -59,13 +59,17 @@ def auroc(scores: Scores, anomalous: Labels) -> float:
     return float(positive @ (below + normal / 2)) / pairs if pairs else float("nan")
 
 
-def average_precision(scores: Scores, anomalous: Labels) -> float:
-    """Precision averaged over the recall gained at each distinct score, highest first; nan without an anomaly."""
+def average_precision(scores: Scores, anomalous: Labels, normal_weight: float = 1.0) -> float:
+    """Precision averaged over the recall gained at each distinct score, highest first; nan without an anomaly.
+
+    normal_weight: how many normal windows each one here stands for, where the normals are a sample.
+    """
     true_alarms, alarms = _alarms(scores, anomalous)[1:]
     if not anomalous.any():
         return float("nan")
     gained = np.diff(true_alarms, prepend=0)
-    return float(np.sum(gained * true_alarms / alarms) / anomalous.sum())
+    weighed = true_alarms + normal_weight * (alarms - true_alarms)
+    return float(np.sum(gained * true_alarms / weighed) / anomalous.sum())
 
 
 def recall_at(scores: Scores, anomalous: Labels, false_positive_rate: float) -> float:

@@ -50,7 +50,7 @@ class Evidence:
         most = np.zeros(len(templates), dtype=np.int64)
         np.maximum.at(most, np.searchsorted(templates, tokens.template_id), occurrences(tokens))
         grams = [np.unique(keys[known]) for keys, known in (ngram_keys(tokens, rows, size) for size in (2, 3))]
-        vectors = _frequent(count_vectors(tokens, ended_windows(tokens), templates)[:, :-1])
+        vectors = frequent(count_vectors(tokens, ended_windows(tokens), templates)[:, :-1])
         return cls(templates, most, grams[0], grams[1], vectors)
 
     def flags(self, tokens: WindowTokens) -> NDArray[np.bool_]:
@@ -117,14 +117,14 @@ def ngram_keys(
     keys = np.zeros(len(rows), dtype=np.uint64)
     for lag in range(size - 1, -1, -1):
         ids = np.where(position >= lag, tokens.template_id[np.maximum(rows - lag, 0)], np.uint64(_START_ID))
-        keys = _mix(keys + ids)
+        keys = mix(keys + ids)
     return keys, (position >= size - 1) | (tokens.gap_ms[starts] < 0)
 
 
 def occurrences(tokens: WindowTokens) -> NDArray[np.int64]:
     """How many times each token's template has come in its window so far, itself included, int64 [N]."""
     windows = np.repeat(np.arange(len(tokens.lengths), dtype=np.uint64), tokens.lengths)
-    keys = _mix(tokens.template_id + _mix(windows))
+    keys = mix(tokens.template_id + mix(windows))
     order = np.argsort(keys, kind="stable")
     place = np.arange(len(keys), dtype=np.int64)
     firsts = np.concatenate([[True], keys[order][1:] != keys[order][:-1]])[: len(keys)]
@@ -164,7 +164,7 @@ def nearest_l1(counts: NDArray[np.int64], known: NDArray[np.int32]) -> NDArray[n
     return np.concatenate([np.zeros(0, dtype=np.int64), *nearest])
 
 
-def _frequent(vectors: NDArray[np.int64]) -> NDArray[np.int32]:
+def frequent(vectors: NDArray[np.int64]) -> NDArray[np.int32]:
     """Distinct rows, the most frequent first, as many as are cheap to compare with."""
     if not vectors.size:
         return np.zeros((0, vectors.shape[1]), dtype=np.int32)
@@ -173,7 +173,7 @@ def _frequent(vectors: NDArray[np.int64]) -> NDArray[np.int32]:
     return distinct[np.argsort(-times, kind="stable")[:most]].astype(np.int32)
 
 
-def _mix(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A bijection of 64-bit words in which every output bit hangs on every input bit (the splitmix64 finaliser)."""
     keys = keys + np.uint64(0x9E3779B97F4A7C15)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

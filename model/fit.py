@@ -17,7 +17,7 @@ from longwatch.model.export import export_onnx
 from longwatch.model.scorer.batching import Batcher, ModelInputs
 from longwatch.model.successors import Successors
 from longwatch.model.tokens import WindowTokens
-from longwatch.model.train import Progress, TrainedModel, train
+from longwatch.model.train import Progress, TrainedModel, pick_device, train
 from longwatch.model.transformer import load_transformer
 
 DAY_MS = 86_400_000
@@ -66,14 +66,17 @@ def days_of(windows: Windows, held_out: int) -> float:
     return span_ms / DAY_MS * held_out / len(windows)
 
 
-def surprise_of(trained: TrainedModel, tokens: WindowTokens) -> NDArray[np.float32]:
+def surprise_of(trained: TrainedModel, tokens: WindowTokens, device: str = "cpu") -> NDArray[np.float32]:
     """Surprise under freshly trained weights, as any scorer of the bundle will give it, nats, float32 [M]."""
-    model = load_transformer(trained.config, trained.vocabulary.known_words, trained.weights)
+    place = torch.device(pick_device(device))
+    model = load_transformer(trained.config, trained.vocabulary.known_words, trained.weights).to(place)
     batcher = Batcher(trained.vocabulary, trained.config, trained.config.receptive_field, SCORING_BUDGET)
 
     @torch.no_grad()
     def run(inputs: ModelInputs) -> NDArray[np.float32]:
-        surprise: NDArray[np.float32] = model(*(torch.from_numpy(array) for array in inputs.arrays)).numpy()
+        surprise: NDArray[np.float32] = (
+            model(*(torch.from_numpy(array).to(place) for array in inputs.arrays)).cpu().numpy()
+        )
         return surprise
 
     return batcher.score(tokens, run)

@@ -14,4 +14,4 @@ lock() {
 lock uv.txt ops/locks/uv.in "$@"
 lock cpu.txt pyproject.toml --extra cpu --group build "$@"
 lock gpu.txt pyproject.toml --extra gpu --group build "$@"
-lock dev.txt pyproject.toml --extra cpu --extra train --group build --group dev "$@"
+lock dev.txt pyproject.toml --extra cpu --extra train --extra bench --group build --group dev "$@"

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from longwatch.pipeline.cli_bench import bench
 from longwatch.pipeline.cli_bundle import bundle as bundle_verbs
 from longwatch.pipeline.cli_check import doctor, verify
 from longwatch.pipeline.cli_command import BundlePath, ConfigPath, Instance, Settings, epilog, execute
@@ -25,7 +26,14 @@ from longwatch.pipeline.errors import BundleUnusableError, ConfigFileError, Long
 
 INTERRUPTED = 130
 
-_EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "onnxruntime": "cpu"}
+_EXTRAS = {
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "onnxruntime": "cpu",
+    "sklearn": "bench",
+    "matplotlib": "bench",
+}
 
 # Typer carries its own copy of click since 0.20, so the base of its usage errors is found, not imported.
 _PARSER_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -235,6 +243,9 @@ def explain(
     return execute(context, "explain", alert_id=alert_id, folder=folder)
 
 
+app.command(
+    short_help="Judge the detector beside cheap floors.", epilog=epilog("longwatch bench adfa_ld --data data --seeds 3")
+)(bench)
 app.command(
     short_help="Prove that no output is lost, double or changed.",
     epilog=epilog("longwatch verify pipeline.yaml --json"),

@@ -1,0 +1,1 @@
+"""Benchmarks: frozen protocols, floors and detectors on token sequences, no log parsing."""

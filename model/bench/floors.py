@@ -1,0 +1,29 @@
+"""Every method of a run, by name: the floors, the networks, and what longwatch makes of them."""
+
+from longwatch.model.bench.counting import STIDE_ORDER, count_vector, first_pair, unseen_event, unseen_ngram
+from longwatch.model.bench.effort import Effort
+from longwatch.model.bench.method import Counting, Method
+from longwatch.model.bench.neighbours import IsolationForest, Neighbours
+from longwatch.model.bench.witten_bell import witten_bell
+
+COUNTING = (
+    Counting("unseen event", unseen_event),
+    Counting("first pair", first_pair, timed_only=True),
+    Counting("unseen 2-gram", unseen_ngram(2)),
+    Counting("STIDE 6-gram", unseen_ngram(STIDE_ORDER)),
+    Counting("Witten-Bell", witten_bell),
+    Counting("count vector", count_vector),
+)
+FLOOR_NAMES = (*(method.name for method in COUNTING), "KNN", "isolation forest", "LSTM")
+
+
+def all_methods(effort: Effort, networks: bool = True) -> list[Method]:
+    """Floors first, networks last; `networks` off leaves out what needs training."""
+    cheap: list[Method] = [*COUNTING, Neighbours(), IsolationForest()]
+    if not networks:
+        return cheap
+    from longwatch.model.bench.lstm import Lstm
+    from longwatch.model.bench.network import Network, Shipped, Trainer
+
+    trainer = Trainer(effort)
+    return [*cheap, Lstm(effort), Network(trainer), Shipped(trainer)]

@@ -1,0 +1,145 @@
+"""Floors: what each counts, and that nothing of the units to be judged is learned."""
+
+import numpy as np
+import pytest
+
+from longwatch.model.bench.case import Case
+from longwatch.model.bench.combined import CHEAP, combinations
+from longwatch.model.bench.effort import Effort
+from longwatch.model.bench.floors import all_methods
+from longwatch.model.bench.method import PartScores
+from longwatch.model.bench.run import judge_set
+from longwatch.model.bench.truth import SealedTruth, Truth
+from longwatch.model.bench.units import Units
+from longwatch.model.bench.witten_bell import WittenBell
+from longwatch.model.combine import Combination
+from longwatch.model.dataset import Windows
+from longwatch.model.tokens import WindowTokens, template_id
+
+MINUTE = 60_000
+
+
+def units(*windows: str, entity: str = "", shape: str = "stream", timed: bool = True, start: int = 0) -> Units:
+    """A letter an event, a second apart; window k begins at minute `start` + k."""
+    text = "".join(windows)
+    bounds = np.concatenate([[0], np.cumsum([len(window) for window in windows])]).astype(np.int32)
+    gaps = np.full(len(text), 1000, np.int64)
+    gaps[bounds[:-1]] = -1
+    ids = np.array([template_id(letter) for letter in text], np.uint64)
+    none = np.zeros(len(windows), np.int32)
+    texts = {template_id(letter): letter for letter in set(text)}
+    tokens = WindowTokens(ids, gaps, np.zeros(len(text), np.int32), bounds, none, texts)
+    first = (start + np.arange(len(windows), dtype=np.int64)) * MINUTE
+    last = first + 1000 * (np.diff(bounds).astype(np.int64) - 1)
+    whose = np.array([ord(letter) for letter in entity or "e" * len(windows)], np.int64)
+    return Units(Windows(tokens, first, last), whose, shape, timed)
+
+
+NORMAL = ["abcabc", "abcab", "bcabca", "cabcab"]
+
+
+def scores_of(name: str, test: Units, past: Units | None = None, seed: int = 0) -> np.ndarray:
+    past = past or units(*NORMAL * 10)
+    case = Case("case", past, test, SealedTruth(None))
+    method = next(each for each in all_methods(Effort(), networks=False) if each.name == name)
+    return PartScores.of(method, case.past(seed), case.test, seed).test.final
+
+
+def test_unseen_events_are_counted():
+    assert scores_of("unseen event", units("abc", "axby", "x", start=100)).tolist() == [0, 2, 1]
+
+
+def test_a_pair_with_its_entity_counts_at_first_sight_only():
+    past = units(*NORMAL * 10, entity="pq" * 20)
+    later = units("ab", "ab", "xa", "xa", entity="prqq", start=100)
+    assert scores_of("first pair", later, past).tolist() == [0, 2, 1, 0]
+
+
+def test_unseen_pairs_are_counted_in_a_stream():
+    assert scores_of("unseen 2-gram", units("abc", "acb", start=100)).tolist() == [0, 2]
+
+
+def test_stide_is_a_share_of_a_trace():
+    past = units(*NORMAL * 10, shape="trace", timed=False)
+    found = scores_of("STIDE 6-gram", units("abcabc", "abcabb", shape="trace", timed=False), past)
+    assert found.tolist() == [0, pytest.approx(1 / 6)]
+
+
+@pytest.mark.parametrize("name", ["count vector", "KNN", "isolation forest", "Witten-Bell"])
+def test_other_events_score_above_the_usual(name):
+    found = scores_of(name, units("abcabc", "xxyyxx", start=100))
+    assert found[1] > found[0]
+
+
+def test_witten_bell_probabilities_sum_to_one():
+    past = units("abacab", "abcaab").windows.tokens
+    model = WittenBell.fit(past, 3)
+    after = [model.surprise(units(f"ab{letter}").windows.tokens, 3)[-1] for letter in "abcx"]
+    assert np.exp(-np.array(after)).sum(axis=0) == pytest.approx([1, 1, 1])
+
+
+def test_a_combination_never_falls_when_a_part_rises():
+    draw = np.random.default_rng(0)
+    combination = Combination.fit(draw.exponential(size=(200, 4)))
+    scores = draw.exponential(size=(500, 4)) * 3
+    raised = scores + draw.exponential(size=(500, 4)) * (draw.random((500, 4)) < 0.3)
+    assert (combination(raised) >= combination(scores)).all()
+
+
+def test_a_combination_is_left_out_where_a_part_is_missing():
+    part = PartScores.of(all_methods(Effort(), networks=False)[0], case_of().past(0), case_of().test, 0)
+    assert combinations({"unseen event": part}) == {}
+    assert set(combinations(dict.fromkeys(CHEAP, part))) == {"longwatch cheap"}
+
+
+def case_of(anomalous: str = "xxyyzz", labelled: bool = True) -> Case:
+    """Twenty later windows, the last two wrong."""
+    test = units(*(NORMAL * 5)[:18], anomalous, anomalous, start=200)
+    wrong = np.zeros(20, bool)
+    wrong[18:] = True
+    onset = test.windows.tokens.cu_seqlens[18:20].astype(np.int64)
+    truth = Truth(wrong, np.array([0, 1]), np.array([18, 19]), onset, ("first", "second"))
+    return Case("case", units(*NORMAL * 25), test, SealedTruth(truth if labelled else None))
+
+
+def silent(_text: str) -> None:
+    """No progress."""
+
+
+def test_the_same_run_twice_gives_the_same_scores():
+    first, second = (judge_set([case_of()], all_methods(Effort(), networks=False), 2, silent) for _ in range(2))
+    for key, frozen in first.frozen["case"].items():
+        assert np.array_equal(frozen.scores.final, second.frozen["case"][key].scores.final), key
+
+
+def test_what_is_plainly_wrong_is_caught_and_beats_chance():
+    result = judge_set([case_of()], all_methods(Effort(), networks=False), 2, silent)
+    assert result.verdict.signal is True
+    best = next(line for line in result.lines if line.method == "unseen event")
+    assert best.ranking.average_precision == 1
+    assert best.alarms[0].caught == 2
+    assert best.alarms[0].delay_events == np.ceil(best.alarms[0].threshold)
+
+
+def test_wrong_units_that_look_normal_give_no_signal():
+    result = judge_set([case_of("abcabc")], all_methods(Effort(), networks=False), 2, silent)
+    assert result.verdict.signal is False
+
+
+def test_scores_do_not_hang_on_labels():
+    methods = all_methods(Effort(), networks=False)
+    with_labels, without = (judge_set([case_of(labelled=each)], methods, 1, silent) for each in (True, False))
+    for key, frozen in with_labels.frozen["case"].items():
+        other = without.frozen["case"][key]
+        assert np.array_equal(frozen.scores.final, other.scores.final)
+        assert [each.value for each in frozen.thresholds] == [each.value for each in other.thresholds]
+    assert without.verdict.signal is None
+
+
+def test_networks_learn_order_that_counts_cannot_see():
+    case = Case(
+        "case", units(*["abcdabcd", "cdabcdab"] * 40), units("abcdabcd", "dcbadcba", start=200), SealedTruth(None)
+    )
+    for method in all_methods(Effort(steps=60, tokens_per_batch=256, device="cpu"))[-3:]:
+        found = PartScores.of(method, case.past(0), case.test, 0).test.final
+        assert found[1] > found[0], method.name
