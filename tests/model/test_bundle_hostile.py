@@ -41,7 +41,10 @@ FILES = (*REQUIRED, STEP_GRAPH)
 def whole(bundle: Bundle, tmp_path_factory) -> Bundle:
     """A bundle with every kind of file."""
     folder = Path(tmp_path_factory.mktemp("hostile"))
-    parts = replace(parts_of(bundle), step_onnx=bundle.read(GRAPH))  # any graph will do: none is opened
+    # Any graph will do, for none is opened, but not the same one: to exchange them would be no harm.
+    step = onnx.load_from_string(bundle.read(GRAPH))
+    step.doc_string = "another"
+    parts = replace(parts_of(bundle), step_onnx=step.SerializeToString())
     return write_bundle(folder / "whole", parts, "2026-01-01T00:00:00Z")
 
 

@@ -21,6 +21,7 @@ VERBS = (
     "dlq",
     "backtest",
     "explain",
+    "bench",
     "verify",
     "doctor",
     "export",
