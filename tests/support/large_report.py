@@ -38,6 +38,7 @@ def copies(alert: Alert, count: int) -> list[Alert]:
             window=msgspec.structs.replace(
                 alert.window,
                 first_offset=at * OFFSETS_APART,
+                last_offset=at * OFFSETS_APART + 1,
                 start_time=iso_time(START_MS + at * 1000),
                 end_time=iso_time(START_MS + at * 1000 + 500),
                 num_events=2,
