@@ -18,8 +18,10 @@ from typer.core import TyperGroup
 from longwatch.pipeline.cli_bench import bench
 from longwatch.pipeline.cli_bundle import bundle as bundle_verbs
 from longwatch.pipeline.cli_check import doctor, verify
-from longwatch.pipeline.cli_command import BundlePath, ConfigPath, Instance, Settings, epilog, execute
+from longwatch.pipeline.cli_command import ConfigPath, Instance, Settings, epilog, execute
 from longwatch.pipeline.cli_command import overrides as overrides_of
+from longwatch.pipeline.cli_deploy import export, optimize
+from longwatch.pipeline.cli_history import backtest, explain
 from longwatch.pipeline.cli_relay import dlq, relay
 from longwatch.pipeline.console import write_error, write_line
 from longwatch.pipeline.errors import BundleUnusableError, ConfigFileError, LongwatchError, UsageError
@@ -214,33 +216,15 @@ app.command(
 app.add_typer(dlq)
 
 
-@app.command(
+app.command(
     short_help="Replay history and report its alerts.",
     epilog=epilog("longwatch backtest pipeline.yaml old.log.zst --labels labels.csv"),
+)(backtest)
+
+
+app.command(short_help="Say why an alert was raised.", epilog=epilog("longwatch explain 68d3ea35 --backtest backtest"))(
+    explain
 )
-def backtest(
-    context: typer.Context,
-    config: ConfigPath,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Instead of the source.")] = None,
-    settings: Settings = None,
-    start: Annotated[str | None, typer.Option(help="First event time, ISO 8601.")] = None,
-    end: Annotated[str | None, typer.Option(help="Event time to stop before, ISO 8601.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="CSV of known incidents to compare with.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for alerts and report.")] = Path("backtest"),
-) -> int:
-    """Replay history through the same code and report the alerts that would have been raised."""
-    options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out}
-    return execute(context, "backtest", config=config, overrides=overrides_of(settings), **options)
-
-
-@app.command(short_help="Say why an alert was raised.", epilog=epilog("longwatch explain 68d3ea35 --backtest backtest"))
-def explain(
-    context: typer.Context,
-    alert_id: Annotated[str, typer.Argument(metavar="ALERT_ID", help="Its id, or the first characters of it.")],
-    folder: Annotated[Path, typer.Option("--backtest", help="Folder of a backtest over its time.")] = Path("backtest"),
-) -> int:
-    """Say what was expected instead, and on which other events the score hangs; asks the bundle of a backtest."""
-    return execute(context, "explain", alert_id=alert_id, folder=folder)
 
 
 app.command(
@@ -255,33 +239,16 @@ app.command(
 )(doctor)
 
 
-@app.command(
+app.command(
     short_help="Make a bundle's graphs for ONNX Runtime.",
     epilog=epilog("longwatch export bundles/app --out bundles/app-onnx --golden pipeline.yaml"),
-)
-def export(
-    context: typer.Context,
-    bundle: BundlePath,
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle, or one graph as NAME.onnx.")],
-    golden: Annotated[Path | None, typer.Option(help="Configuration whose source decides on parity.")] = None,
-) -> int:
-    """Make a bundle with graphs for whole windows and for steps; refused where they decide otherwise than torch."""
-    return execute(context, "export", bundle=bundle, out=out, golden=golden)
+)(export)
 
 
-@app.command(
+app.command(
     short_help="Find the fastest network that decides as well.",
     epilog=epilog("longwatch optimize bundles/app --golden pipeline.yaml --out bundles/app-fast"),
-)
-def optimize(
-    context: typer.Context,
-    bundle: BundlePath,
-    out: Annotated[Path, typer.Option(help="Folder for the points, their table and the chosen bundle.")],
-    golden: Annotated[Path | None, typer.Option(help="Configuration whose source decides.")] = None,
-    max_changed: Annotated[float, typer.Option(min=0, max=1, help="Share of decisions that may change.")] = 0.001,
-) -> int:
-    """Measure patterns, pruning and precisions on your own windows; write all points and the best bundle."""
-    return execute(context, "optimize", bundle=bundle, golden=golden, out=out, max_changed=max_changed)
+)(optimize)
 
 
 app.add_typer(bundle_verbs)
