@@ -16,6 +16,7 @@ __all__ = ["BlockTable", "Choice", "block_table", "choose", "choose_packed", "st
 # Gates held at once, in elements: bounds the peak whatever the number of blocks.
 _GATES = 1 << 24
 _UINT32 = (1 << 32) - 1
+_BELOW = -0x7F800001 << 32  # just below every gate of -inf as `_ranked` has it
 
 
 class Choice(NamedTuple):
@@ -130,12 +131,14 @@ def _highest(gate: Tensor, allowed: Tensor, count: int) -> Tensor:
     columns = gate.shape[-1]
     # Spare columns that nobody may choose: there are always `count` to take.
     gate = F.pad(gate.masked_fill(~allowed, -torch.inf), (0, count), value=-torch.inf)
+    allowed = torch.cat([allowed, allowed.new_zeros(allowed.shape[0], count)], dim=1)
     if torch.onnx.is_in_onnx_export():
         # ONNX's TopK gives the lower column of equals by itself, and has no bit casts.
         picked = torch.topk(gate, count, dim=-1).indices
     else:
-        picked = torch.topk(_ranked(gate), count, dim=-1).indices
-    there = torch.cat([allowed, allowed.new_zeros(allowed.shape[0], count)], dim=1).expand_as(gate).gather(-1, picked)
+        # A gate of -inf comes before all that may not be chosen, or the document's place in the pack would matter.
+        picked = torch.topk(_ranked(gate).masked_fill(~allowed, _BELOW), count, dim=-1).indices
+    there = allowed.expand_as(gate).gather(-1, picked)
     rising = torch.where(there, picked, columns).sort(dim=-1).values
     return torch.where(rising < columns, rising, -1)
 

@@ -117,6 +117,15 @@ def test_a_packed_document_chooses_as_it_would_alone(lengths: list[int], block: 
     assert bool((choice.blocks[:, total:] == -1).all())
 
 
+def test_gates_of_minus_infinity_are_chosen_wherever_the_document_lies_in_the_pack() -> None:
+    query, key, _ = (tensor.abs().detach() for tensor in draw(36, 1, 1))
+    key[16:] = -torch.inf
+    packed = choose_packed(query, key, block_table(torch.tensor([0, 16, 36]), 4, 9), TopK(2, block=4), 0.5)
+    alone = choose(query[None, 16:], key[None, 16:, 0], TopK(2, block=4), 0.5)
+    assert torch.equal(packed.blocks[0, 4:], alone.blocks[0])
+    assert alone.blocks[0, -1].tolist() == [0, 1]
+
+
 def test_few_gates_at_once_choose_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, _ = draw(90)
     table = block_table(torch.tensor([0, 50, 90]), 4, 23)
