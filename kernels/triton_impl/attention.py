@@ -1,6 +1,7 @@
 """The Triton implementation as the public entry calls it: any strides, any scale, any plan."""
 
 import os
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -40,14 +41,14 @@ def triton_attention(
     _check_device(query, plan.base if isinstance(plan, TopKPlan) else plan)
     if not query.shape[0]:
         return query.clone(), query.new_zeros(query.shape[:2], dtype=torch.float32)
-    gate, entries = None, None
-    if isinstance(plan, TopKPlan):
-        plan, gate, entries = select(query, key, plan, scale)
     # The kernels want a scale above 0.
     sign = (scale > 0) - (scale < 0)
     query = query if sign > 0 else query * sign
     logit = None if sink is None else sink.float().contiguous()
     rows, keys, values = (contiguous_rows(tensor) for tensor in (query, key, value))
+    gates: list[Tensor] = []
+    if isinstance(plan, TopKPlan):
+        plan, gates = _choice(rows, keys, values, plan, abs(scale), logit)
     tensors, numbers = plan.flatten()
     if short:
         out, lse = quantised_attention(rows, keys, values, logit, tensors, numbers, abs(scale) or 1.0)
@@ -57,16 +58,32 @@ def triton_attention(
             out, lse = attention_forward(rows, keys, values, plan, abs(scale) or 1.0, logit)
         return out, lse.T
     out, lse = block_sparse_attention(
-        rows, keys, values, logit, gate, entries, tensors, numbers, abs(scale) or 1.0, deterministic
+        rows, keys, values, logit, gates, tensors, numbers, abs(scale) or 1.0, deterministic
     )
     return out, lse.T
 
 
+def _choice(
+    query: Tensor, key: Tensor, value: Tensor, plan: TopKPlan, scale: float, sink: Tensor | None
+) -> tuple[DevicePlan, list[Tensor]]:
+    """The plan of what these choose; the key side's lists only where a gradient may be asked for."""
+    wanted, traced = _wants_gradient(query, key, value, sink), _is_traced(query, key)
+    with nullcontext() if traced else on_device_of(query):
+        found = select(query, key, plan, scale, backward=wanted, traced=traced)
+    return found.plan, list(found.gates)
+
+
 def _is_plain(*tensors: Tensor | None) -> bool:
     """Whether nothing looks on that needs the op, which takes the host as long as the kernel's launch."""
-    given = [tensor for tensor in tensors if tensor is not None]
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    return not wanted and not torch.compiler.is_compiling() and all(type(tensor) is Tensor for tensor in given)
+    return not _wants_gradient(*tensors) and not _is_traced(*tensors)
+
+
+def _wants_gradient(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def _is_traced(*tensors: Tensor | None) -> bool:
+    return torch.compiler.is_compiling() or any(tensor is not None and type(tensor) is not Tensor for tensor in tensors)
 
 
 def _check(query: Tensor) -> None:

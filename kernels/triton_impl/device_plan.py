@@ -24,11 +24,12 @@ from longwatch.kernels.triton_impl.plan_tables import (
     pattern_tables,
 )
 
-__all__ = ["DEAD", "EDGE", "FULL", "HALF", "SPLIT", "TILE", "UNBOUNDED", "DevicePlan", "build_device_plan"]
+__all__ = ["CAUSAL", "DEAD", "EDGE", "FULL", "HALF", "SPLIT", "TILE", "UNBOUNDED", "DevicePlan", "build_device_plan"]
 
 DEAD: Final = 0
 FULL: Final = 1
 EDGE: Final = 2
+CAUSAL: Final = 3  # only where data choose: the half sees every key of the document up to the query
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +234,7 @@ def _launch(plan: DevicePlan, tables: Tensor, longest: int, bins: int, cells: in
         plan.tiles, documents + 1, 4 * tiles, (2 * groups + 1) * tiles, 3 * groups * tiles, tiles
     )
     sizes = (documents, tiles, plan.tokens, longest)
-    count_tiles[(1,)](plan.cu_seqlens, before, *sizes, CHUNK=2048, num_warps=8)
+    count_tiles[(1,)](plan.cu_seqlens, before, *sizes, ROWS=TILE, CHUNK=2048, num_warps=8)
     lay_tiles[(triton.cdiv(tiles, 128),)](
         plan.cu_seqlens, before, tables, rows, counts, *sizes, groups, cells, documents.bit_length(),
         KEY_BLOCK=plan.key_block, BACKWARD=sides == 2, CHUNK=128,
@@ -251,7 +252,7 @@ def _launch(plan: DevicePlan, tables: Tensor, longest: int, bins: int, cells: in
         lengths = min(split, triton.cdiv(longest, plan.key_block)) + 1
         cut_items[(lengths, groups)](
             before, plan.band_table, counts, begins, place, plan.key_items, documents, tiles, groups,
-            plan.key_items.shape[1], KEY_BLOCK=plan.key_block, CHUNK=1024,
+            plan.key_items.shape[1], 0, KEY_BLOCK=plan.key_block, CHUNK=1024,
         )  # fmt: skip
 
 

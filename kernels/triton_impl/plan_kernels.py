@@ -11,7 +11,9 @@ import triton.language as tl
 
 from longwatch.kernels.triton_impl.plan_entries import fill_key, fill_query, keys_of, queries_of, table_width
 
-__all__ = ["count_tiles", "cut_items", "fill_lists", "lay_tiles", "order_tiles"]
+__all__ = [
+    "count_tiles", "cut_items", "document_rows", "fill_lists", "item_slots", "lay_tiles", "order_tiles", "owner",
+]  # fmt: skip
 
 _TILE = tl.constexpr(128)
 _SPLIT = tl.constexpr(64)
@@ -20,15 +22,15 @@ _SIZES = ["documents", "tiles", "tokens", "longest"]
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def count_tiles(bounds, offsets, documents, tiles, tokens, longest, CHUNK: tl.constexpr):
-    """One program: how many tiles come before each document, never more than there is room for."""
+def count_tiles(bounds, offsets, documents, tiles, tokens, longest, ROWS: tl.constexpr, CHUNK: tl.constexpr):
+    """One program: how many tiles of ROWS come before each document, never more than there is room for."""
     total = tl.zeros((), tl.int32)
     tl.store(offsets, 0)
     for start in range(0, documents, CHUNK):
         index = start + tl.arange(0, CHUNK)
         inside = index < documents
-        first, stop = _document(bounds, index, inside, tokens, longest)
-        own = (stop - first + _TILE - 1) // _TILE
+        first, stop = document_rows(bounds, index, inside, tokens, longest)
+        own = (stop - first + ROWS - 1) // ROWS
         tl.store(offsets + index + 1, tl.minimum(total + tl.cumsum(own), tiles), mask=inside)
         total += tl.sum(own)
 
@@ -55,15 +57,8 @@ def lay_tiles(
     row = tl.program_id(0) * CHUNK + tl.arange(0, CHUNK)
     room = row < tiles
     live = row < tl.load(offsets + documents)
-    low = tl.zeros((CHUNK,), tl.int32)
-    high = tl.zeros((CHUNK,), tl.int32) + documents
-    for _ in range(steps):
-        middle = (low + high) // 2
-        after = tl.load(offsets + tl.minimum(middle, documents - 1) + 1) <= row
-        low = tl.where(after & (low < high), middle + 1, low)
-        high = tl.where(after, high, middle)
-    document = tl.minimum(low, documents - 1)
-    start, stop = _document(bounds, document, live, tokens, longest)
+    document = owner(offsets, row, documents, steps)
+    start, stop = document_rows(bounds, document, live, tokens, longest)
     first = tl.where(live, (row - tl.load(offsets + document)) * _TILE, 0)
     length = stop - start
     last = tl.maximum(tl.minimum(first + _TILE, length) - 1, 0)
@@ -147,19 +142,24 @@ def fill_lists(
         slot = tl.load(begins + (2 * groups + group) * tiles + row)
         split = _split(tl.load(table), KEY_BLOCK)
         tl.store(key_parts + at * 2, tl.where(count > split, slot, 0))
-        tl.store(key_parts + at * 2 + 1, _slots(count, split))
+        tl.store(key_parts + at * 2 + 1, item_slots(count, split))
         fill_key(table, cells, rows + row * 4, key_entries + begin, count, KEY_BLOCK, CHUNK)
 
 
-@triton.jit(do_not_specialize=["documents", "tiles", "groups", "items"])
+@triton.jit(do_not_specialize=["documents", "tiles", "groups", "items", "limit"])
 def cut_items(
-    offsets, bands, counts, begins, place, key_items, documents, tiles, groups, items,
+    offsets, bands, counts, begins, place, key_items, documents, tiles, groups, items, limit,
     KEY_BLOCK: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """A program per length of item and group: where its items stand, longest first, then by row."""
+    """A program per length of item and group: where its items stand, longest first, then by row.
+
+    limit: entries of an item; 0 for what suits the group's band.
+    """
     length, group = tl.program_id(0), tl.program_id(1)
     used = tl.load(offsets + documents)
-    split = _split(tl.load(bands + group), KEY_BLOCK)
+    split = limit
+    if limit == 0:
+        split = _split(tl.load(bands + group), KEY_BLOCK)
     counts += (groups + group) * tiles
     slots = begins + (2 * groups + group) * tiles
     begins += (groups + group) * tiles
@@ -200,11 +200,25 @@ def cut_items(
 
 
 @triton.jit
-def _document(bounds, index, inside, tokens, longest):
+def document_rows(bounds, index, inside, tokens, longest):
+    """First and stop row of documents."""
     # Lengths that nobody has checked must not lead a kernel out of its tables.
     first = tl.minimum(tl.maximum(tl.load(bounds + index, mask=inside, other=0), 0), tokens)
     stop = tl.load(bounds + index + 1, mask=inside, other=0)
     return first, tl.maximum(tl.minimum(stop, tl.minimum(tokens, first + longest)), first)
+
+
+@triton.jit
+def owner(offsets, row, documents, steps):
+    """The last document that starts at or before each row; steps: binary digits of documents."""
+    low = tl.zeros_like(row)
+    high = low + documents
+    for _ in range(steps):
+        middle = (low + high) // 2
+        after = tl.load(offsets + tl.minimum(middle, documents - 1) + 1) <= row
+        low = tl.where(after & (low < high), middle + 1, low)
+        high = tl.where(after, high, middle)
+    return tl.minimum(low, documents - 1)
 
 
 @triton.jit
@@ -214,7 +228,8 @@ def _split(band, KEY_BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _slots(count, split):
+def item_slots(count, split):
+    """Partial results of a key tile with count entries."""
     return tl.where(count > split, (count + split - 1) // split, 0)
 
 
@@ -237,6 +252,6 @@ def _running_sums(
         tl.store(begins + line * tiles + row, begin + tl.cumsum(count) - count, mask=inside)
         begin += tl.sum(count)
         if side > 0:
-            slots = _slots(count, _split(tl.load(bands + line - groups), KEY_BLOCK))
+            slots = item_slots(count, _split(tl.load(bands + line - groups), KEY_BLOCK))
             tl.store(begins + (groups + line) * tiles + row, slot + tl.cumsum(slots) - slots, mask=inside)
             slot += tl.sum(slots)

@@ -30,6 +30,7 @@ NEVER: Final = 1 << 30  # no such position in the cell
 # Kernel arguments that change with the documents' lengths: no launch may compile anew for their values.
 BY_LENGTHS: Final = (
     "tokens", "tile_count", "column_length", "item_count", "part_count", "entry_count", "works", "programs",
+    "documents", "longest", "block_count", "capacity", "base_entries", "per_head", "limit",
 )  # fmt: skip
 
 Ints = NDArray[Any]

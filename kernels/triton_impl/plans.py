@@ -11,7 +11,7 @@ from torch import Tensor
 from longwatch.kernels.pattern import Pattern, Sliding, TopK
 from longwatch.kernels.plan import Plan
 from longwatch.kernels.triton_impl.device_plan import HALF, DevicePlan, build_device_plan
-from longwatch.kernels.triton_impl.topk import TopKPlan
+from longwatch.kernels.triton_impl.topk import TopKPlan, plan_choice
 
 __all__ = ["build_any_plan", "refusal", "twin"]
 
@@ -44,7 +44,7 @@ def build_any_plan(
         key_block=HALF,
         backward=False,
     )
-    return TopKPlan(base, parts, _choosing(parts, base.tiles.device))
+    return plan_choice(base, parts, _counts(parts, base.tiles.device))
 
 
 def refusal(patterns: Sequence[Pattern]) -> str | None:
@@ -66,9 +66,9 @@ def twin(plan: Plan, device: torch.device) -> DevicePlan | TopKPlan:
 
 
 @lru_cache(maxsize=32)
-def _choosing(parts: tuple[TopK | None, ...], device: torch.device) -> Tensor:
+def _counts(parts: tuple[TopK | None, ...], device: torch.device) -> Tensor:
     """Kept, for a CUDA graph cannot capture a copy from the host."""
-    return torch.tensor([part is not None for part in parts], device=device)
+    return torch.tensor([0 if part is None else part.count for part in parts], dtype=torch.int32, device=device)
 
 
 def _certain(pattern: Pattern) -> Pattern:

@@ -240,9 +240,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from longwatch.kernels.triton_impl import plan_kernels
 
-SIZES = {"documents", "tiles", "tokens", "longest", "groups", "cells", "steps", "bins", "items"}
-FIXED = {"CHUNK": 64, "KEY_BLOCK": 64, "BACKWARD": True}
-for name in plan_kernels.__all__:
+SIZES = {"documents", "tiles", "tokens", "longest", "groups", "cells", "steps", "bins", "items", "limit"}
+FIXED = {"CHUNK": 64, "KEY_BLOCK": 64, "BACKWARD": True, "ROWS": 128}
+for name in ["count_tiles", "cut_items", "fill_lists", "lay_tiles", "order_tiles"]:
     kernel = getattr(plan_kernels, name)
     fixed = {key: value for key, value in FIXED.items() if key in kernel.arg_names}
     types = {key: "constexpr" if key in fixed else "i32" if key in SIZES else "*i32" for key in kernel.arg_names}

@@ -114,19 +114,17 @@ def test_opcheck_is_clean(with_sink: bool) -> None:
     query, key, value, sink = draw(70, 2, 1)
     tensors, numbers = plan_on_device(parse_pattern("sliding(9)"), [0, 30, 70], device=DEVICE).flatten()
     logit = sink if with_sink else None
-    torch.library.opcheck(
-        op.block_sparse_attention, (query, key, value, logit, None, None, tensors, numbers, 0.2, True)
-    )
+    torch.library.opcheck(op.block_sparse_attention, (query, key, value, logit, [], tensors, numbers, 0.2, True))
 
 
 def test_opcheck_of_the_backward_is_clean() -> None:
     query, key, value, sink = draw(70, 2, 1)
     tensors, numbers = plan_on_device(parse_pattern("sliding(9)"), [0, 30, 70], device=DEVICE).flatten()
-    out, lse = op.block_sparse_attention(query, key, value, sink, None, None, tensors, numbers, 0.2, True)
+    out, lse = op.block_sparse_attention(query, key, value, sink, [], tensors, numbers, 0.2, True)
     saved = [tensor.detach() for tensor in (torch.ones_like(out), lse, query, key, value, sink, out, lse)]
     torch.library.opcheck(
         op.block_sparse_attention_backward,
-        (*saved, tensors, numbers, 0.2, True, True),
+        (*saved, [], tensors, numbers, 0.2, True),
         # It has no backward of its own.
         test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"),
     )

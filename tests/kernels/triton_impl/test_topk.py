@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from longwatch.kernels import Pattern, block_sparse_attention, build_plan, parse_pattern, plan_on_device
-from longwatch.kernels.topk import BlockTable, choose_packed
-from longwatch.kernels.triton_impl import topk as topk_module
-from longwatch.kernels.triton_impl.device_plan import DEAD, FULL, DevicePlan
-from longwatch.kernels.triton_impl.merge import CAUSAL
+from longwatch.kernels.topk import BlockTable, block_table, choose_packed
+from longwatch.kernels.triton_impl import topk_fill
+from longwatch.kernels.triton_impl.device_plan import CAUSAL, DEAD, FULL, DevicePlan
 from longwatch.kernels.triton_impl.topk import TopKPlan, chosen_plan
 
 CUDA = torch.cuda.is_available()
@@ -35,10 +34,10 @@ def draw(tokens: int, heads: int, kv_heads: int) -> list[Tensor]:
     return [tensor.requires_grad_() for tensor in (*tensors, torch.randn(heads, device=DEVICE))]
 
 
-def made(plan: TopKPlan, kv_heads: int) -> tuple[DevicePlan, Tensor, Tensor, Tensor, BlockTable]:
-    """A plan of random choices, the entry halves, the block of each half, and the choice; on the CPU to look at."""
+def made(plan: TopKPlan, kv_heads: int) -> tuple[DevicePlan, Tensor, Tensor, BlockTable]:
+    """A plan of random choices, the entry halves, and the choice with its blocks; on the CPU to look at."""
     query, key, *_ = draw(plan.tokens, 2 * kv_heads, kv_heads)
-    table, choices = plan.blocks(), []
+    table, choices = table_of(plan), []
     for keys, rows, part in zip(
         key.chunk(plan.groups, 1), query.chunk(plan.groups, 1), plan.parts, strict=True
     ):  # as `select`
@@ -47,7 +46,11 @@ def made(plan: TopKPlan, kv_heads: int) -> tuple[DevicePlan, Tensor, Tensor, Ten
             blocks[..., : part.count] = choose_packed(rows, keys, table, part, 0.2).blocks
         choices.append(blocks)
     chosen = torch.cat(choices)
-    return (*chosen_plan(plan, chosen, table), chosen, table)
+    return (*chosen_plan(plan, chosen), chosen, table)
+
+
+def table_of(plan: TopKPlan) -> BlockTable:
+    return block_table(plan.base.cu_seqlens, plan.block, len(plan.blocks.table))
 
 
 def shown(plan: DevicePlan, kind: int, query_pos: Tensor, key_pos: Tensor, group: int) -> Tensor:
@@ -117,7 +120,7 @@ def assert_shows(
 @pytest.mark.parametrize("text", TEXTS)
 def test_both_lists_show_exactly_what_is_certain_or_chosen(text: str) -> None:
     pattern, bounds = parse_pattern(text), [0, 64, 64, 192, 193, 550]
-    plan, _, _, chosen, table = made(plan_on_device(pattern, bounds, device=DEVICE), 2)
+    plan, _, chosen, table = made(plan_on_device(pattern, bounds, device=DEVICE), 2)
     assert_shows(plan, chosen, table, [pattern], bounds)
 
 
@@ -129,33 +132,34 @@ def test_lengths_that_only_the_device_knows_give_the_same(lengths: list[int], te
     if not total:
         return
     plan = plan_on_device(pattern, bounds.to(DEVICE), tokens=total, max_seqlen=max(lengths))
-    plan, _, _, chosen, table = made(plan, 1)
+    plan, _, chosen, table = made(plan, 1)
     assert_shows(plan, chosen, table, [pattern], bounds.tolist())
 
 
 def test_head_groups_choose_each_in_their_own_way_or_not_at_all() -> None:
     texts = ["topk(1)", "topk(3) | sliding(70)", "strided(128, width=64)", "dense"]
     patterns, bounds = [parse_pattern(text) for text in texts], [0, 300, 520]
-    plan, _, _, chosen, table = made(plan_on_device(patterns, bounds, device=DEVICE), 4)
+    plan, _, chosen, table = made(plan_on_device(patterns, bounds, device=DEVICE), 4)
     assert_shows(plan, chosen, table, patterns, bounds)
 
 
 def test_heavy_key_tiles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topk_module, "_ITEM", 3)
+    monkeypatch.setattr(topk_fill, "_ITEM", 3)
     pattern, bounds = parse_pattern("topk(2) | global(1)"), [0, 70, 600]
-    plan, _, _, chosen, table = made(plan_on_device(pattern, bounds, device=DEVICE), 2)
+    plan, _, chosen, table = made(plan_on_device(pattern, bounds, device=DEVICE), 2)
     assert int((plan.key_items[..., 3] >= 0).sum()) > 4
     assert_shows(plan, chosen, table, [pattern], bounds)
 
 
 def test_each_chosen_block_names_the_halves_of_its_entries() -> None:
-    plan, index, block_of_half, chosen, _ = made(
+    plan, index, chosen, table = made(
         plan_on_device(parse_pattern("topk(2, block=128) | sliding(9)"), [0, 70, 700], device=DEVICE), 2
     )
     none = 2 * len(plan.query_entries)
     for head, tile, half, rank, step in product(*map(range, index.shape)):
-        block = int(chosen[head, block_of_half[tile, half], rank])
         at, (first, stop) = int(index[head, tile, half, rank, step]), plan.tiles[tile, :2].tolist()
+        row = int((table.start <= min(first + 64 * half, stop - 1)).sum()) - 1 - int((table.stop == 0).sum())
+        block = int(chosen[head, row, rank])
         if block < 0 or first + 64 * half >= stop:
             assert at == none
             continue
