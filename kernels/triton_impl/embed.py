@@ -6,7 +6,19 @@ from torch import Tensor
 
 from longwatch.kernels.triton_impl.invariant import after_previous
 
-__all__ = ["embed_rows"]
+__all__ = ["embed_rows", "fetch_inputs"]
+
+
+@triton.jit(do_not_specialize=["count"])
+def _fetch(host, device, count, LANES: tl.constexpr):
+    at = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    tl.store(device + at, tl.load(host + at, mask=at < count, volatile=True), mask=at < count)
+
+
+def fetch_inputs(host: Tensor, device: Tensor) -> None:
+    """Copies int32 [N] of pinned memory to the device, as a kernel: a copy engine's hand-over costs a step more."""
+    count = host.numel()
+    _fetch[(triton.cdiv(count, 128),)](host, device, count, LANES=128, num_warps=1)
 
 
 @triton.jit(do_not_specialize=["CHUNK", "base"])
@@ -67,8 +79,9 @@ def embed_rows(
     at: rows of the tables, int32 [M] each. rotary: coarse and fine steps, float32 [2, steps, D / 2] as the model holds
     them (D / 2 a power of two); the angles are cosine and sine, float32 [M, D / 2]. position: int32 [M]; with
     streams = (slots, cursors, counts), as `attention_decode` takes them, it is filled, -1 for a row that is no token.
-    overlap: the next kernel may be put in place meanwhile. The last result is int32 [M], a row of a buffer: 0 at
-    position 0, 1 + slot for a stream's first new token, else base + the row before.
+    overlap: this kernel may be put in place while the one before runs, and the next while this does. The last
+    result is int32 [M], a row of a buffer: 0 at position 0, 1 + slot for a stream's first new token, else base +
+    the row before.
     """
     rows, width = len(position), tables[0].shape[1]
     steps, half = rotary[0].shape[1:]
@@ -80,6 +93,6 @@ def embed_rows(
         _embed[(rows,)](
             *tables, *at, *rotary, slots, cursors, counts, position, source, out, cos, sin, chunk, base,
             K=width, LANES=triton.next_power_of_2(width), HALF=half, STEPS=steps, STREAMED=streams is not None,
-            OVERLAP=overlap, num_warps=1,
+            OVERLAP=overlap, num_warps=1, launch_pdl=overlap,
         )  # fmt: skip
     return out, (cos, sin), source

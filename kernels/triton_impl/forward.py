@@ -20,7 +20,7 @@ from longwatch.kernels.triton_impl.softmax import (
     widened,
 )
 
-__all__ = ["attention_forward", "suits_hopper", "upcast"]
+__all__ = ["attention_forward", "fills_tiles", "suits_hopper", "upcast"]
 
 LOG2_E = 1.4426950408889634
 
@@ -117,7 +117,7 @@ def attention_forward(
 
     query `[T, H, D]`, key and value `[T, Hkv, D]`, D contiguous and a power of two; sink float32 `[H]`; scale > 0.
     """
-    if launch is None and suits_hopper(plan, query, key, value):
+    if launch is None and fills_tiles(plan) and suits_hopper(plan, query, key, value):
         from longwatch.kernels.triton_impl.hopper.forward import hopper_forward
 
         return hopper_forward(query, key, value, plan, scale, sink)
@@ -146,9 +146,14 @@ def attention_forward(
     return out, lse
 
 
+def fills_tiles(plan: DevicePlan) -> bool:
+    """Whether documents are no shorter than a tile on average: else the Hopper kernels leave a warpgroup idle."""
+    return plan.tokens >= 64 * plan.documents
+
+
 def suits_hopper(plan: DevicePlan, *tensors: Tensor) -> bool:
-    """Whether the Hopper kernels can run this and gain by it: documents shorter than a tile leave a warpgroup idle."""
-    if not tensors[0].is_cuda or plan.key_block != 64 or plan.tokens < 64 * plan.documents:
+    """Whether the Hopper kernels can run this."""
+    if not tensors[0].is_cuda or plan.key_block != 64:
         return False
     # Gluon is not there on other devices' Triton builds, nor in the interpreter.
     from longwatch.kernels.triton_impl.hopper.launch import runs_here

@@ -13,6 +13,7 @@ __all__ = [
     "FEW_ROWS",
     "after_previous",
     "column_tile",
+    "fetch_ahead",
     "invariant_linear",
     "invariant_rms_norm",
     "normed_product",
@@ -28,10 +29,22 @@ FEW_ROWS = 16  # up to which a norm is made where it is used
 
 @triton.jit
 def after_previous(OVERLAP: tl.constexpr):
-    """Where launches overlap, waits for the kernel before and lets the next one take its place on the device."""
+    """Where launches overlap, lets the next kernel take its place on the device and waits for the one before."""
     if OVERLAP:
-        gdc_wait()
         gdc_launch_dependents()
+        gdc_wait()
+
+
+@triton.jit
+def fetch_ahead(weight, first, end, K: tl.constexpr, BN: tl.constexpr, LANES: tl.constexpr, OVERLAP: tl.constexpr):
+    """Asks for rows first to first + BN (before end) of the weights [N, K]: they wait for no kernel, so ask before."""
+    if OVERLAP:
+        LINE: tl.constexpr = 1024 // weight.dtype.element_ty.primitive_bitwidth
+        at = first.to(tl.int64) * K + tl.arange(0, BN * LANES // LINE) * LINE
+        at = tl.minimum(at, end.to(tl.int64) * K - 1)
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [(weight + at).to(tl.int64)], tl.int32, False, 1
+        )
 
 
 @triton.jit
@@ -96,6 +109,7 @@ def _linear(
     row_ok, col_ok = row_at < count, col_at < N
     at = row_at.to(tl.int64)[:, None] * N + col_at[None, :]
     inside = row_ok[:, None] & col_ok[None, :]
+    fetch_ahead(weight, tl.program_id(0) * BN, tl.minimum(tl.program_id(0) * BN + BN, N), K, BN, LANES, OVERLAP)
     after_previous(OVERLAP)
     # Narrow tiles are for few rows, where time is latency: what is added later is asked for first.
     EARLY: tl.constexpr = HAS_RESIDUAL and BN <= 32

@@ -11,6 +11,7 @@ from longwatch.kernels.triton_impl.invariant import (
     ROW_TILE,
     after_previous,
     column_tile,
+    fetch_ahead,
     normed_product,
     pipeline_stages,
     reduction_tile,
@@ -48,6 +49,7 @@ def _project(
     row_at = tl.program_id(1) * ROW_TILE + tl.arange(0, ROW_TILE)
     col_at = first + tl.arange(0, BN)
     row_ok = row_at < count
+    fetch_ahead(weight, first, first + BN, K, BN, LANES, OVERLAP)
     after_previous(OVERLAP)
     # Narrow tiles are for few rows, where time is latency: what is needed later is asked for first.
     EARLY: tl.constexpr = BN <= 32

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from longwatch.kernels.triton_impl.device_plan import HALF, TILE, DevicePlan
-from longwatch.kernels.triton_impl.forward import LOG2_E, suits_hopper, upcast
+from longwatch.kernels.triton_impl.forward import LOG2_E, fills_tiles, suits_hopper, upcast
 from longwatch.kernels.triton_impl.plan_tables import BY_LENGTHS
 from longwatch.kernels.triton_impl.softmax import (
     edge_mask,
@@ -204,7 +204,7 @@ def quantised_forward(
     if plan.key_block != HALF:
         raise ValueError(f"plan: expected key_block {HALF} for int8, got {plan.key_block}")
     keys = quantise_keys(key, plan)
-    if not portable and suits_hopper(plan, query, key, value):
+    if not portable and fills_tiles(plan) and suits_hopper(plan, query, key, value):
         from longwatch.kernels.triton_impl.hopper.quantised import hopper_quantised
 
         return hopper_quantised(query, key, value, keys, plan, scale, sink)

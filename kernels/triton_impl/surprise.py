@@ -9,6 +9,7 @@ from longwatch.kernels.triton_impl.invariant import (
     FEW_ROWS,
     ROW_TILE,
     after_previous,
+    fetch_ahead,
     normed_product,
     pipeline_stages,
     reduction_tile,
@@ -31,6 +32,7 @@ def _partial(
     row_at = tl.program_id(1) * ROW_TILE + tl.arange(0, ROW_TILE)
     col_at = tile * BN + tl.arange(0, BN)
     row_ok, col_ok = row_at < count, col_at < classes
+    fetch_ahead(table, tile * BN, tl.minimum(tile * BN + BN, classes), K, BN, LANES, OVERLAP)
     after_previous(OVERLAP)
     from_at = tl.load(source + row_at, mask=row_ok, other=0)
     offset = tl.load(bias + col_at, mask=col_ok, other=float("-inf"))
@@ -96,17 +98,20 @@ def class_surprise(
     chunk: int = 1,
     base: int = 0,
     overlap: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Surprise `[M]` in nats, float32: of class target[m] (int32) as predicted from row source[m] of buffer `[R, K]`.
 
     table `[V, K]`, RMSNorm's gain folded in; bias float32 [V]. With streams = (slots, cursors, counts), rows are
     chunks as in `attention_decode` and the streams go on: the newest row of each, buffer[base + m], is kept at
-    buffer[1 + slot], its cursor rises by its count, and a row that is no token gets 0.
+    buffer[1 + slot], its cursor rises by its count, and a row that is no token gets 0. out: where to write it, which
+    may be pinned memory of the host.
     """
     count, classes = len(source), len(table)
     tiles = triton.cdiv(classes, CLASS_TILE)
     best, total = (bias.new_empty(count, tiles) for _ in range(2))
-    chosen, surprise = (bias.new_empty(count) for _ in range(2))
+    chosen = bias.new_empty(count)
+    surprise = bias.new_empty(count) if out is None else out
     if count == 0:
         return surprise
     width, few = table.shape[1], count <= FEW_ROWS

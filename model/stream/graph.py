@@ -5,6 +5,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from longwatch.kernels.triton_impl.embed import fetch_inputs
 from longwatch.model.stream.network import EventRows, StreamNetwork
 from longwatch.model.stream.state import StreamState
 
@@ -38,14 +39,14 @@ class StepGraph:
         self._host[:streams] = -1
         self._device = self._host.to(state.cursors.device)
         self._scores = torch.zeros(rows).pin_memory()
-        self._inputs = _split(self._host, streams, rows)
+        self._inputs = [place.numpy() for place in _split(self._host, streams, rows)]
+        self._found = self._scores.numpy().reshape(streams, chunk)
         slots, counts, *columns = _split(self._device, streams, rows)
         inputs = EventRows(*columns)
 
         def step() -> None:
-            self._device.copy_(self._host, non_blocking=True)
-            found = network.run_step(events, inputs, state, slots, counts, chunk, overlap)
-            self._scores.copy_(found, non_blocking=True)
+            fetch_inputs(self._host, self._device)
+            network.run_step(events, inputs, state, slots, counts, chunk, overlap, out=self._scores)
 
         # Compiles the kernels. Idle streams: it leaves the state as it was.
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -75,10 +76,10 @@ class StepGraph:
             raise ValueError(f"counts: expected at most {self.chunk}, the graph's, got {np.asarray(counts).max()}")
         self.state.advance(slots, counts)
         for place, column in zip(self._inputs, (slots, counts, token, gap, shape, target), strict=True):
-            place.copy_(torch.from_numpy(np.ascontiguousarray(column, np.int32).reshape(-1)))
+            place[:] = np.reshape(column, -1)
         self.graph.replay()
         torch.cuda.current_stream().synchronize()
-        return self._scores.numpy().reshape(self.streams, self.chunk).copy()
+        return self._found.copy()
 
 
 def _split(buffer: Tensor, streams: int, rows: int) -> list[Tensor]:

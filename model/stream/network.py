@@ -135,8 +135,12 @@ class StreamNetwork:
         counts: Tensor,
         chunk: int,
         overlap: bool = False,
+        out: Tensor | None = None,
     ) -> Tensor:
-        """`step` on the device alone, float32 [S * chunk]: slots and counts int32 [S] there, unchecked; capturable."""
+        """`step` on the device alone, float32 [S * chunk]: slots and counts int32 [S] there, unchecked; capturable.
+
+        out: where to write the scores, which may be pinned memory of the host.
+        """
         position = torch.empty_like(rows.token)
         streams = (slots, state.cursors, counts)
 
@@ -144,7 +148,7 @@ class StreamNetwork:
             cache = state.caches[number]
             return attention_decode(query, cache, slots, position, counts, chunk, self.scale, overlap=overlap)
 
-        return self._run(events, rows, position, state.buffer, state.base, attend, state, streams, chunk, overlap)
+        return self._run(events, rows, position, state.buffer, state.base, attend, state, streams, chunk, overlap, out)
 
     def _run(
         self,
@@ -158,6 +162,7 @@ class StreamNetwork:
         streams: tuple[Tensor, Tensor, Tensor] | None = None,
         chunk: int = 1,
         overlap: bool = False,
+        out: Tensor | None = None,
     ) -> Tensor:
         weights = self.weights
         stream, angles, source = embed_rows(
@@ -189,6 +194,7 @@ class StreamNetwork:
             chunk=chunk,
             base=base,
             overlap=overlap,
+            out=out,
         )
 
     def _mix(

@@ -70,7 +70,7 @@ class StreamState:
         chosen, new = np.asarray(slots, np.int64), np.asarray(counts, np.int64)
         live = chosen >= 0
         used = chosen[live]
-        if len(np.unique(used)) < len(used) or (used >= self.slots).any():
+        if len(set(used.tolist())) < len(used) or used.max(initial=-1) >= self.slots:
             raise ValueError(f"slots: expected different numbers below {self.slots}, or -1, got {chosen[:8].tolist()}")
         longest = self.lengths[used] + new[live]
         if self.capacity is not None and (longest > self.capacity).any():

@@ -16,7 +16,7 @@ PATTERNS = ("sliding(70) | global(20)", "dense", "sliding(64)", "sliding(30) | s
 def properties(dtype: str, width: int, implementation: str, device: str, small: bool = False) -> list[str]:
     """One line for each that does not hold."""
     failures: list[str] = []
-    lengths = (40, 1, 70) if small else (300, 1, 65, 500)
+    lengths = (40, 1, 70) if small else (300, 1, 20, 65, 500)
     for pattern in PATTERNS[:1] if small else PATTERNS:
         case = Case((pattern,), lengths, dtype, width)
         for check in (alone, prefixes, neighbours_nan, repeated):
@@ -47,7 +47,7 @@ def prefixes(case: Case, implementation: str, device: str) -> list[str]:
     given = make_inputs(case, device)
     whole = run(case, given, implementation, device)
     failures = []
-    for cut in (1, 2, 63, 64, 65, 127, 128, 129, 200):
+    for cut in (1, 2, 20, 32, 33, 63, 64, 65, 127, 128, 129, 200):
         if cut < case.lengths[0]:
             found = run(replace(case, lengths=(cut,)), _rows(given, 0, cut), implementation, device)
             if not torch.equal(found.out, whole.out[:cut]):
