@@ -92,8 +92,7 @@ def _weighted(query: Tensor, reads: list[Read], block_size: int, sees_itself: bo
     scores = [_scores(rows, read) for read in reads]
     mask = torch.cat([read.mask for read in reads], dim=-1).unsqueeze(-3)
     score = (torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0]).view(batch, blocks, group, block_size, -1)
-    # The lowest finite number, not -inf: a row that sees nothing would be NaN, forward and backward.
-    weight = _softmax(score.masked_fill(~mask, torch.finfo(score.dtype).min), sink)
+    weight = _softmax(score + _bias(mask, score.dtype), sink)
     if not sees_itself:
         weight = weight * mask
     weight = weight.reshape(batch, blocks, group * block_size, -1)
@@ -104,6 +103,14 @@ def _weighted(query: Tensor, reads: list[Read], block_size: int, sees_itself: bo
         output = output + weight[..., first:last] @ read.value
         first = last
     return output.view(batch, blocks, group, block_size, width).transpose(2, 3).reshape(batch, tokens, group, width)
+
+
+def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What hides a key once it is added: exported, a choice for each score takes a twelfth of a network's time more.
+
+    Finite, not -inf: a row that sees nothing would be NaN, forward and backward; half the lowest, as a score is added.
+    """
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min / 2)
 
 
 def _scores(rows: Tensor, read: Read) -> Tensor:

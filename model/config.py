@@ -29,6 +29,7 @@ class ModelConfig:
     word_buckets: int = 4096
     max_words: int = 16
     rope_base: float = 10_000.0
+    head_width: int = 0  # numbers in one head; 0 for d_model / num_heads: only where heads were pruned is it another
 
     def __post_init__(self) -> None:
         for name in ("d_model", "num_heads", "num_kv_heads", "ffn_multiple", "block_size", "max_words", "rope_base"):
@@ -39,7 +40,10 @@ class ModelConfig:
             _require(getattr(self, name) >= 2, name, "2 or more", getattr(self, name))
         _require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _require(len(self.layers) > 0, "layers", "one pattern or more", self.layers)
-        _require(self.d_model % (2 * self.num_heads) == 0, "d_model", "a multiple of 2 * num_heads", self.d_model)
+        _require(0 <= self.head_width <= MAX_SIZE, "head_width", f"from 0 to {MAX_SIZE:,}", self.head_width)
+        _require(self.head_width % 2 == 0, "head_width", "an even number", self.head_width)
+        if not self.head_width:
+            _require(self.d_model % (2 * self.num_heads) == 0, "d_model", "a multiple of 2 * num_heads", self.d_model)
         _require(self.num_heads % self.num_kv_heads == 0, "num_kv_heads", "a divisor of num_heads", self.num_kv_heads)
 
         for text in self.layers:
@@ -53,7 +57,7 @@ class ModelConfig:
     @property
     def head_dim(self) -> int:
         """Numbers in one attention head."""
-        return self.d_model // self.num_heads
+        return self.head_width or self.d_model // self.num_heads
 
     @property
     def ffn_width(self) -> int:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from longwatch.model.config import ModelConfig, TrainConfig
 from longwatch.model.dataset import crops, shuffled_batches
 from longwatch.model.scorer.batching import ModelInputs, Pieces, TokenColumns, padded_width, plan_batches, wanted_mask
 from longwatch.model.tokens import WindowTokens
-from longwatch.model.transformer import EventTransformer
+from longwatch.model.transformer import EventTransformer, load_transformer
 from longwatch.model.vocabulary import Vocabulary
 
 Progress = Callable[[int, int, float, float], None]
@@ -64,6 +64,21 @@ def train(
     return TrainedModel(model_config, train_config, vocabulary, run.best, tuple(history))
 
 
+def retrain(trained: TrainedModel, settings: TrainConfig, fit: WindowTokens, validation: WindowTokens) -> TrainedModel:
+    """Goes on from weights that something was taken from, with their own vocabulary; never worse on `validation`."""
+    torch.manual_seed(settings.seed)
+    device = torch.device(pick_device(settings.device))
+    model = load_transformer(trained.config, trained.vocabulary.known_words, trained.weights)
+    run = _Run(model.requires_grad_(True).to(device), trained.config, settings, trained.vocabulary, device)
+    before = run.surprise_of(validation)
+    with _deterministic(device):
+        history = [(0, before, before), *run.fit(fit, validation, _silent)]
+    better = min(nll for _, _, nll in history[1:]) < before
+    return replace(
+        trained, train_config=settings, weights=run.best if better else trained.weights, history=tuple(history)
+    )
+
+
 def pick_device(wanted: str) -> str:
     """`wanted`, or for auto CUDA where there is one and else the CPU."""
     return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -96,6 +111,10 @@ class _Run:
         self.optimizer = torch.optim.AdamW(_parameter_groups(model, settings), lr=settings.learning_rate)
         self.rng = np.random.default_rng(settings.seed)
         self.best = _weights(model)
+
+    def surprise_of(self, tokens: WindowTokens) -> float:
+        """Mean surprise of these windows under the weights as they are, nats per event."""
+        return self._validate(crops(tokens, self._crop_tokens), TokenColumns.of(tokens, self.vocabulary, self.config))
 
     def fit(self, fit: WindowTokens, validation: WindowTokens, progress: Progress) -> list[tuple[int, float, float]]:
         columns = TokenColumns.of(fit, self.vocabulary, self.config)

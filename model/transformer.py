@@ -107,10 +107,11 @@ class Layer(nn.Module):
         self.pattern, self.block_size = pattern, config.block_size
         self.heads, self.kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
         width, kv_width = config.d_model, config.num_kv_heads * config.head_dim
+        query_width = config.num_heads * config.head_dim
         self.attention_norm, self.feed_norm = RMSNorm(width), RMSNorm(width)
-        self.query = nn.Linear(width, width, bias=False)
+        self.query = nn.Linear(width, query_width, bias=False)
         self.key_value = nn.Linear(width, 2 * kv_width, bias=False)
-        self.attention_out = nn.Linear(width, width, bias=False)
+        self.attention_out = nn.Linear(query_width, width, bias=False)
         self.gate_up = nn.Linear(width, 2 * config.ffn_width, bias=False)
         self.feed_out = nn.Linear(config.ffn_width, width, bias=False)
         self.dropout = nn.Dropout(config.dropout)

@@ -1,4 +1,4 @@
-"""Smaller networks from a trained one's weights: feed-forward channels that weigh least, or a whole layer, left out."""
+"""Smaller networks from a trained one's weights: the channels or heads that weigh least, or a whole layer, left out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +28,26 @@ def prune_channels(config: ModelConfig, weights: Weights, share: float) -> tuple
         found[gate_up] = np.concatenate([gate[kept], up[kept]])
         found[out] = np.ascontiguousarray(weights[out][:, kept])
     return replace(config, ffn_multiple=width / config.d_model), found
+
+
+def prune_heads(config: ModelConfig, weights: Weights, kept: int) -> tuple[ModelConfig, Weights]:
+    """The network with each layer's `kept` heaviest key heads and the query heads that share them.
+
+    A key head weighs what its queries and its keys, and its values and their way out, do together.
+    """
+    group, width = config.num_heads // config.num_kv_heads, config.head_dim
+    found = dict(weights)
+    for layer in range(len(config.layers)):
+        names = [f"layers.{layer}.{name}.weight" for name in ("query", "key_value", "attention_out")]
+        query = weights[names[0]].reshape(config.num_kv_heads, group * width, -1)
+        key, value = weights[names[1]].reshape(2, config.num_kv_heads, width, -1)
+        out = weights[names[2]].reshape(-1, config.num_kv_heads, group * width).transpose(1, 0, 2)
+        heads = [np.linalg.norm(each, axis=(1, 2)) for each in (query, key, value, out)]
+        chosen = np.sort(np.argsort(-np.prod(heads, axis=0), kind="stable")[:kept])
+        found[names[0]] = query[chosen].reshape(-1, config.d_model)
+        found[names[1]] = np.concatenate([key[chosen], value[chosen]]).reshape(-1, config.d_model)
+        found[names[2]] = np.ascontiguousarray(out[chosen].transpose(1, 0, 2).reshape(config.d_model, -1))
+    return replace(config, num_heads=group * kept, num_kv_heads=kept, head_width=width), found
 
 
 def drop_layer(config: ModelConfig, weights: Weights, layer: int) -> tuple[ModelConfig, Weights]:

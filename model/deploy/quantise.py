@@ -1,14 +1,16 @@
-"""Dynamic int8 of a graph's linear layers: weights a channel each, activations as they come; the rest stays float32."""
+"""int8 of a graph's linear layers: weights a channel each, activations as they come or were seen; the rest float32."""
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from longwatch.model.export import check_graph
+from longwatch.model.scorer.batching import INPUT_NAMES, ModelInputs
 
 # Products of the layers, in their order: query, keys and values, out, gate and up, feed out.
 PER_LAYER = 5
@@ -20,13 +22,53 @@ def quantise(graph: bytes, num_layers: int, kept: Collection[int] = ()) -> bytes
 
     Embeddings, norms, attention itself and the output classes stay as they are.
     """
+
+    def dynamic(before: Path, after: Path, chosen: list[str]) -> None:
+        quantize_dynamic(before, after, weight_type=QuantType.QInt8, per_channel=True, nodes_to_quantize=chosen)
+
+    return _rewritten(graph, num_layers, kept, dynamic)
+
+
+def quantise_static(graph: bytes, num_layers: int, batches: Sequence[ModelInputs], kept: Collection[int] = ()) -> bytes:
+    """As `quantise`, but with the ranges of activations taken once, from these inputs."""
+
+    def static(before: Path, after: Path, chosen: list[str]) -> None:
+        quantize_static(
+            before,
+            after,
+            _Batches(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul"],
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_quantize=chosen,
+        )
+
+    return _rewritten(graph, num_layers, kept, static)
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    """Batches as the calibrator asks for them, one after another, then None."""
+
+    def __init__(self, batches: Sequence[ModelInputs]) -> None:
+        self._left: Iterator[ModelInputs] = iter(batches)
+
+    def get_next(self) -> dict[str, NDArray[np.int64]] | None:
+        batch = next(self._left, None)
+        return None if batch is None else dict(zip(INPUT_NAMES, batch.arrays, strict=True))
+
+
+def _rewritten(
+    graph: bytes, num_layers: int, kept: Collection[int], rewrite: Callable[[Path, Path, list[str]], None]
+) -> bytes:
     chosen = [name for number, name in enumerate(linear_products(graph, num_layers)) if number not in kept]
     if not chosen:  # which the quantiser would take for all of them
         return graph
     with tempfile.TemporaryDirectory(prefix="longwatch-int8-") as scratch:
         before, after = Path(scratch) / "before.onnx", Path(scratch) / "after.onnx"
         before.write_bytes(graph)
-        quantize_dynamic(before, after, weight_type=QuantType.QInt8, per_channel=True, nodes_to_quantize=chosen)
+        rewrite(before, after, chosen)
         content = after.read_bytes()
     check_graph(content)
     return content

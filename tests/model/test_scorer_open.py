@@ -4,7 +4,9 @@ import sys
 import pytest
 import torch
 
+from longwatch.model.bundle import GRAPH
 from longwatch.model.scorer import ScorerUnavailableError, open_scorer
+from longwatch.model.scorer.onnx_session import open_session, refuse_fallback
 
 ONE_SCORE = """
 import sys
@@ -56,3 +58,10 @@ def test_an_unknown_backend_is_refused(bundle):
 def test_a_device_that_is_not_there_is_refused_with_advice(bundle, backend):
     with pytest.raises(ScorerUnavailableError, match=r"device cuda: .* use device cpu"):
         open_scorer(bundle, backend, device="cuda")
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_refused_where_the_gpu_was_asked_for(bundle):
+    session = open_session(bundle.read(GRAPH), 1, "cpu")
+    refuse_fallback(session, "cpu")
+    with pytest.raises(ScorerUnavailableError, match="could not load its CUDA provider"):
+        refuse_fallback(session, "cuda")

@@ -7,6 +7,7 @@ import pytest
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.backtest import ROWS_PER_FILE, Replay, ScoreFiles, alert_frame, replay
 from longwatch.pipeline.clock import ManualClock
+from longwatch.pipeline.commands.bounded import bounded_source
 from longwatch.pipeline.outputs import Kind
 from longwatch.pipeline.score_log import SCORE_SCHEMA
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
@@ -69,6 +70,20 @@ def test_every_event_is_scored_once_and_the_end_of_history_is_silence_only_with_
     assert done.progress.records == 1200
     idle = {alert.window.closed_by for alert in done.alerts} >= {"partition_idle"}
     assert idle == (overrides is IDLE)
+
+
+def test_lines_ahead_of_the_clock_are_read_where_the_configuration_says_when_the_log_was_written(log, lines, tmp_path):
+    first = demo_frame((9, 10))["event_time_ms"][0]
+
+    def put_aside(minutes: int, **written: str) -> int:
+        config = demo_config({"source.files.paths": f"[{log}]", "format.max_future": "1m"} | written)
+        clock = ManualClock(first + minutes * 60_000)
+        folder = tmp_path / f"{minutes} {len(written)}"
+        source = bounded_source(config, clock=clock)
+        return replay(source, demo_engine(config), clock, folder, idle_timeout_ms=None).progress.dead_letters
+
+    assert 0 < put_aside(20) < put_aside(10) < len(lines)
+    assert put_aside(10, **{"source.files.written": "2026-11-02"}) == 0
 
 
 def test_alerts_are_on_disk_one_row_a_message(log, tmp_path):

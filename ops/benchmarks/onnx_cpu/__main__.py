@@ -1,6 +1,6 @@
 """Runs one case and appends its JSON lines to a file.
 
-python -m ops.benchmarks.onnx_cpu CASE [--out ops/benchmarks/results/onnx.jsonl] [--threads 1] [--days 33]
+python -m ops.benchmarks.onnx_cpu CASE [--out ops/benchmarks/results/onnx.jsonl] [--threads 1] [--days 36]
 """
 
 import argparse
@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-CASES = ("attention", "prefill", "step", "parity")
+CASES = ("attention", "prefill", "step", "parity", "labelled")
 
 
 def main() -> None:
@@ -33,7 +33,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--days", type=float, default=33.0, help="of the demo's log, for parity")
+    parser.add_argument("--days", type=float, default=36.0, help="of the demo's log, for parity")
+    parser.add_argument("--networks", nargs="*", help="only these, for prefill and step")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="public sets, for labelled")
+    parser.add_argument("--sets", default="adfa_ld,hdfs_sequences,ait_ads", help="for labelled")
+    parser.add_argument("--steps", type=int, default=300, help="of training, for labelled")
     return parser.parse_args()
 
 

@@ -13,6 +13,10 @@ MIXED = ModelConfig(layers=("sliding(64) | global(64)", "sliding(64) | strided(1
 NETWORKS = {"default": ModelConfig(), "span 512, width 256": SPAN_512, "mixed": MIXED}
 
 
+def chosen(networks: dict[str, ModelConfig], names: list[str] | None) -> dict[str, ModelConfig]:
+    return {name: networks[name] for name in names or networks}
+
+
 def network(config: ModelConfig) -> EventTransformer:
     torch.manual_seed(0)
     words = torch.randint(1, config.word_buckets, (CLASSES, config.max_words))

@@ -1,6 +1,7 @@
 """Whole windows from 1k to 64k events through the step graph: seconds, their slope, peak memory; beside one whole run.
 
-Every length runs in a process of its own, so that its peak memory is its own.
+Every length runs in a process of its own, so that its peak memory is its own. The slope is of CPU time: other work on
+the machine must not show in it.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import numpy as np
 
 from longwatch.model.deploy.step_graph import export_step
 from longwatch.model.export import export_graph
-from ops.benchmarks.onnx_cpu.networks import NETWORKS, network, window
+from ops.benchmarks.onnx_cpu.networks import NETWORKS, chosen, network, window
 
 LENGTHS = (1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
 WHOLE = (1024, 4096, 16_384)
@@ -23,14 +24,14 @@ WHOLE = (1024, 4096, 16_384)
 
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as scratch:
-        for name, config in NETWORKS.items():
+        for name, config in chosen(NETWORKS, arguments.networks).items():
             model = network(config)
             (Path(scratch) / "step.onnx").write_bytes(export_step(model, config))
             (Path(scratch) / "whole.onnx").write_bytes(export_graph(model, config))
             seconds = []
             for length in LENGTHS:
                 line = child(Path(scratch) / "step.onnx", name, length, arguments.threads)
-                seconds.append(line["seconds"])
+                seconds.append(line["cpu_seconds"])
                 yield {"network": name, "graph": "step", **line}
             for length in WHOLE:
                 line = child(Path(scratch) / "whole.onnx", name, length, arguments.threads)

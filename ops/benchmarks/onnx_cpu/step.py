@@ -10,7 +10,7 @@ from longwatch.model.config import ModelConfig
 from longwatch.model.deploy.step_graph import export_step
 from longwatch.model.scorer.batching import ModelInputs
 from longwatch.model.scorer.onnx_step import StepSession
-from ops.benchmarks.onnx_cpu.networks import NETWORKS, network, window
+from ops.benchmarks.onnx_cpu.networks import NETWORKS, chosen, network, window
 from ops.benchmarks.onnx_cpu.streams import piece, stream
 
 HISTORY = (0, 1024, 4096, 16_384, 65_536)
@@ -19,7 +19,7 @@ SMALL = ModelConfig(d_model=128, num_kv_heads=2, layers=("sliding(128)",) * 4, f
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    for name, config in {"default": NETWORKS["default"], "configs/model/small.yaml": SMALL, **NETWORKS}.items():
+    for name, config in chosen(NETWORKS | {"configs/model/small.yaml": SMALL}, arguments.networks).items():
         graph = export_step(network(config), config)
         session = StepSession(graph, config, chunk=128, threads=arguments.threads, device=arguments.device)
         inputs = window(config, HISTORY[-1] + EVENTS)
