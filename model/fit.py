@@ -4,24 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from longwatch.model.bundle import BundleParts
 from longwatch.model.calibrate import Calibration
 from longwatch.model.config import ModelConfig, TrainConfig
 from longwatch.model.dataset import Split, Windows, split_in_time, split_interleaved
 from longwatch.model.evidence import Evidence
 from longwatch.model.export import export_onnx
-from longwatch.model.scorer.batching import Batcher, ModelInputs
 from longwatch.model.successors import Successors
-from longwatch.model.tokens import WindowTokens
-from longwatch.model.train import Progress, TrainedModel, pick_device, train
-from longwatch.model.transformer import load_transformer
+from longwatch.model.surprise import surprise_of
+from longwatch.model.train import Progress, TrainedModel, train
 
 DAY_MS = 86_400_000
-SCORING_BUDGET = 8192
 
 
 @dataclass(frozen=True)
@@ -64,19 +57,3 @@ def days_of(windows: Windows, held_out: int) -> float:
     """How long live traffic takes to bring `held_out` windows: their share of the time that all of them span."""
     span_ms = max(int(windows.end_ms.max()) - int(windows.start_ms.min()), 1000)
     return span_ms / DAY_MS * held_out / len(windows)
-
-
-def surprise_of(trained: TrainedModel, tokens: WindowTokens, device: str = "cpu") -> NDArray[np.float32]:
-    """Surprise under freshly trained weights, as any scorer of the bundle will give it, nats, float32 [M]."""
-    place = torch.device(pick_device(device))
-    model = load_transformer(trained.config, trained.vocabulary.known_words, trained.weights).to(place)
-    batcher = Batcher(trained.vocabulary, trained.config, trained.config.receptive_field, SCORING_BUDGET)
-
-    @torch.no_grad()
-    def run(inputs: ModelInputs) -> NDArray[np.float32]:
-        surprise: NDArray[np.float32] = (
-            model(*(torch.from_numpy(array).to(place) for array in inputs.arrays)).cpu().numpy()
-        )
-        return surprise
-
-    return batcher.score(tokens, run)

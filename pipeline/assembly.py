@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from longwatch.model.scorer import (
     Backend,
     Bundle,
     Calibration,
+    Pace,
     Scorer,
     ScorerUnavailableError,
     open_bundle,
@@ -27,6 +29,9 @@ from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
 from longwatch.pipeline.window_state import WindowRules
+
+MOVES_OF_A_WINDOW = 32
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,26 @@ def build_engine(
 
 def rules_for(config: Config, calibration: Calibration) -> Iterator[Rule]:
     """Rules with their thresholds as scores of this calibration; the default comes last and matches all."""
+    days = config.windows.max_duration.ms / DAY_MS
     for rule in config.thresholds.rules:
-        yield Rule(rule.name, rule.match.entity, rule.match.source, _notes(rule, calibration))
-    yield Rule("default", thresholds=_notes(config.thresholds.default, calibration))
+        pace = _pace(rule, calibration, days) if config.thresholds.follow else None
+        yield Rule(rule.name, rule.match.entity, rule.match.source, _notes(rule, calibration), pace)
+    default = config.thresholds.default
+    pace = _pace(default, calibration, days) if config.thresholds.follow else None
+    yield Rule("default", thresholds=_notes(default, calibration), pace=pace)
+
+
+def _pace(limits: Limits, calibration: Calibration, longest_days: float) -> Pace | None:
+    """How a window's budget follows the stream; only a number of alarms a day can.
+
+    A window may be open for long, and what was in force when it began must fit into a commit: so many moves, no more.
+    """
+    if limits.window is None or limits.window.false_alarms_per_day is None:
+        return None
+    windows_a_day = calibration.windows.total / calibration.windows.days
+    share = limits.window.false_alarms_per_day / windows_a_day
+    every = math.ceil(windows_a_day * longest_days / MOVES_OF_A_WINDOW)
+    return Pace(share, every=max(1, every)) if share < 1 else None
 
 
 def _notes(limits: Limits, calibration: Calibration) -> dict[AlertKind, ThresholdNote]:

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.moving import Moved
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import NEVER_MS
@@ -15,12 +16,12 @@ from longwatch.pipeline.window_state import NEVER_MS
 VERSION = 1
 
 
-class Metadata(msgspec.Struct, frozen=True):
+class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """Travels with the committed offset: `{v, replay_from, event_time, bundle, config, arrival}`.
 
     `event_time` and `arrival` are the partition's highest event time and arrival before `replay_from`, from which the
     watermark and the search for silence go on; `bundle` and `config` are the digests (first 16 hex digits) that the
-    outputs up to here were made with.
+    outputs up to here were made with. `moved` is where thresholds that follow the stream stand.
     """
 
     v: int
@@ -29,6 +30,7 @@ class Metadata(msgspec.Struct, frozen=True):
     bundle: str
     config: str
     arrival: int = -1
+    moved: Moved | None = None
 
 
 class _Version(msgspec.Struct, frozen=True):

@@ -32,10 +32,20 @@ def bench(
     networks: Annotated[
         bool, typer.Option("--networks/--no-networks", help="Train the LSTM and the transformer.")
     ] = True,
+    surprise: Annotated[
+        Path | None, typer.Option(help="Folder of surprise that `ops/benchmarks/surprise` made; trains no transformer.")
+    ] = None,
 ) -> int:
     """Judge the detector beside cheap floors: they learn from the normal past, thresholds see no label.
 
     Without a set, list those that are known.
     """
-    options = {"seeds": seeds, "out": out, "device": device.value, "steps": steps, "networks": networks}
+    options = {
+        "seeds": seeds,
+        "out": out,
+        "device": device.value,
+        "steps": steps,
+        "networks": networks,
+        "surprise": surprise,
+    }
     return execute(context, "bench", sets=sets or [], data=data, **options)

@@ -52,11 +52,12 @@ class AlertState:
 
 @dataclass
 class Detection:
-    """Mutable companion of one open window."""
+    """Mutable companion of one open window; `level` is added to its threshold, None before that is known."""
 
     statistic: NDArray[np.int64]
     first_row: int
     num_scores: int = 0
+    level: float | None = None
     parts: list[Scores] = field(default_factory=list)
     alerts: dict[AlertKind, AlertState] = field(default_factory=dict)
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from longwatch.model.scorer import Calibration, Evidence, Scorer, WindowTokens
+from longwatch.model.scorer import Calibration, Evidence, Pace, Scorer, WindowTokens
 from longwatch.pipeline.alert_builder import AlertBuilder, Message, Touched
 from longwatch.pipeline.alerts import Lifecycle, ThresholdNote
 from longwatch.pipeline.detection import AlertKind, AlertState, Detection, Scores, escalations
+from longwatch.pipeline.moving import Closing, MovingThresholds, in_order
 from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.packing import pack
 from longwatch.pipeline.records import Partition
@@ -27,12 +30,13 @@ from longwatch.pipeline.window_state import Window
 
 @dataclass(frozen=True)
 class Rule:
-    """Thresholds for the entities and sources that match; globs, case-sensitive."""
+    """Thresholds for the entities and sources that match; globs, case-sensitive. With `pace` the window's moves."""
 
     name: str
     entity: str = "*"
     source: str = "*"
     thresholds: Mapping[AlertKind, ThresholdNote] = field(default_factory=dict)
+    pace: Pace | None = None
 
     def matches(self, partition: Partition, entity: str) -> bool:
         """Whether this rule decides for an entity of that partition's topic."""
@@ -59,18 +63,35 @@ class Detector:
         self._rules = tuple(rules)
         self._builder = builder
 
+    @property
+    def moves(self) -> bool:
+        """Whether any threshold follows the stream."""
+        return any(rule.pace is not None for rule in self._rules)
+
     def detect(
-        self, touched: Sequence[Touched], *, keep_scores: bool = False
+        self,
+        touched: Sequence[Touched],
+        moving: Mapping[Partition, MovingThresholds],
+        *,
+        keep_scores: bool = False,
     ) -> tuple[list[Output], list[pl.DataFrame]]:
-        """Alert messages in order of their trigger, and with `keep_scores` the scores of every event scored now."""
+        """Alert messages in order of their trigger, and with `keep_scores` the scores of every event scored now.
+
+        moving: for each partition touched, moved on by the windows that close.
+        """
         windows = [item.window for item in touched]
         tokens = pack(windows)
         counts = (tokens.lengths - tokens.scored).astype(np.int64)
         scores = self._score(windows, tokens, counts)
         bounds = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        parts = [scores.slice(start, stop) for start, stop in pairwise(bounds)]
+        if self.moves:
+            for partition in {item.partition for item in touched}:
+                own = [(item, part) for item, part in zip(touched, parts, strict=True) if item.partition == partition]
+                self._move(own, moving[partition])
         outputs: list[Output] = []
-        for item, start, stop in zip(touched, bounds[:-1], bounds[1:], strict=True):
-            outputs += self._raise(item, scores.slice(start, stop))
+        for item, part in zip(touched, parts, strict=True):
+            outputs += self._raise(item, part)
         frames = [score_frame([(i.partition, i.window) for i in touched], tokens, scores)] if keep_scores else []
         return sorted(outputs, key=lambda output: (output.partition, output.trigger_offset)), frames
 
@@ -93,11 +114,36 @@ class Detector:
         detection: Detection = window.detection
         return detection
 
+    def _move(self, items: Sequence[tuple[Touched, Scores]], moving: MovingThresholds) -> None:
+        """Gives new windows of a partition their thresholds and learns from those that close, as it happened."""
+        windows = [item.window for item, _ in items]
+        moments = [(w.first_offset, w.close.trigger_offset if w.close else None) for w in windows]
+        for at, closes in in_order(moments):
+            (item, scores), window, detection = items[at], windows[at], self._detection(windows[at])
+            if not closes and detection.level is None:
+                detection.level = moving.level_at(window.entity, window.first_offset)
+            rule = self._rule(item)
+            if closes and rule.pace is not None and window.close is not None:
+                excess = _final(scores, detection) - self._threshold(rule, "window", detection).value
+                above = excess if excess >= 0 else None
+                moving.closed(Closing(window.close.trigger_offset, window.entity, above, rule.pace))
+
+    def _rule(self, item: Touched) -> Rule:
+        return next(rule for rule in self._rules if rule.matches(item.partition, item.window.entity))
+
+    def _threshold(self, rule: Rule, kind: AlertKind, detection: Detection) -> ThresholdNote:
+        """The one in force for this window."""
+        note = rule.thresholds[kind]
+        if kind == "event" or rule.pace is None or not detection.level:
+            return note
+        return msgspec.structs.replace(note, value=note.value + detection.level)
+
     def _raise(self, item: Touched, scores: Scores) -> Iterator[Output]:
         detection = self._detection(item.window)
         before = detection.add(scores)
-        rule = next(rule for rule in self._rules if rule.matches(item.partition, item.window.entity))
-        for kind, threshold in rule.thresholds.items():
+        rule = self._rule(item)
+        for kind in rule.thresholds:
+            threshold = self._threshold(rule, kind, detection)
             state = detection.alerts.setdefault(kind, AlertState())
             for row, level in escalations(state, scores.of(kind), threshold.value):
                 lifecycle: Lifecycle = "update" if state.level else "open"
@@ -113,6 +159,13 @@ class Detector:
         if trigger >= item.silent_below:
             alert = self._builder.build(item, detection, message, trigger)
             yield Output(Kind.ALERT, item.partition, trigger, alert.alert_id.encode(), alert.encode())
+
+
+def _final(scores: Scores, detection: Detection) -> float:
+    """A window's score after its last event: it never falls, so the last one is the highest."""
+    if len(scores):
+        return float(scores.window[-1])
+    return float(detection.scores.window[-1]) if detection.parts else float("-inf")
 
 
 def _trigger(window: Window, row: int, lifecycle: Lifecycle) -> int:

@@ -15,6 +15,7 @@ from longwatch.pipeline.alert_builder import Touched
 from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector
+from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, originals
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.template_columns import TemplateColumns
@@ -30,6 +31,7 @@ class Assigned:
     next_offset: int
     committed: int
     partial_below: int = -1
+    moving: MovingThresholds = field(default_factory=MovingThresholds)
 
 
 @dataclass
@@ -82,7 +84,8 @@ class Engine:
         replay_from = max(position.metadata.replay_from, readable_from)
         partial = position.next_offset if replay_from > position.metadata.replay_from else -1
         windows = PartitionWindows(self._rules, position.metadata.event_time, position.metadata.arrival)
-        self._assigned[partition] = Assigned(windows, replay_from, position.next_offset, partial)
+        moving = MovingThresholds.from_saved(position.metadata.moved)
+        self._assigned[partition] = Assigned(windows, replay_from, position.next_offset, partial, moving)
         return replay_from
 
     def forget(self, partition: Partition) -> None:
@@ -140,7 +143,9 @@ class Engine:
 
     def _position(self, state: Assigned) -> Position:
         point = state.windows.replay_point(state.next_offset)
-        return Position(state.next_offset, Metadata(VERSION, *point[:2], self._bundle, self._config, point.arrival_ms))
+        moved = state.moving.saved(point.offset) if self._detector.moves else None
+        metadata = Metadata(VERSION, *point[:2], self._bundle, self._config, point.arrival_ms, moved)
+        return Position(state.next_offset, metadata)
 
     def _digest(self, batch: RecordBatch) -> _Digested:
         """Windows of one batch; what lies below the committed offset only rebuilds them, silently."""
@@ -170,7 +175,8 @@ class Engine:
 
     def _detect(self, touched: list[Touched], result: Result) -> Result:
         if touched:
-            alerts, frames = self._detector.detect(touched, keep_scores=self._keep_scores)
+            moving = {partition: state.moving for partition, state in self._assigned.items()}
+            alerts, frames = self._detector.detect(touched, moving, keep_scores=self._keep_scores)
             result.outputs += alerts
             result.score_frames += frames
         return result

@@ -4,6 +4,7 @@ from longwatch.model.bench.counting import STIDE_ORDER, count_vector, first_pair
 from longwatch.model.bench.effort import Effort
 from longwatch.model.bench.method import Counting, Method
 from longwatch.model.bench.neighbours import IsolationForest, Neighbours
+from longwatch.model.bench.surprise_files import SurpriseFiles
 from longwatch.model.bench.witten_bell import witten_bell
 
 COUNTING = (
@@ -17,13 +18,14 @@ COUNTING = (
 FLOOR_NAMES = (*(method.name for method in COUNTING), "KNN", "isolation forest", "LSTM")
 
 
-def all_methods(effort: Effort, networks: bool = True) -> list[Method]:
-    """Floors first, networks last; `networks` off leaves out what needs training."""
+def all_methods(effort: Effort, networks: bool = True, surprise: SurpriseFiles | None = None) -> list[Method]:
+    """Floors first, networks last; `networks` off trains nothing, `surprise` is of a training that was done before."""
     cheap: list[Method] = [*COUNTING, Neighbours(), IsolationForest()]
-    if not networks:
+    if not networks and surprise is None:
         return cheap
     from longwatch.model.bench.lstm import Lstm
     from longwatch.model.bench.network import Network, Shipped, Trainer
 
-    trainer = Trainer(effort)
-    return [*cheap, Lstm(effort), Network(trainer), Shipped(trainer)]
+    trainer = Trainer(effort, surprise)
+    lstm: list[Method] = [Lstm(effort)] if networks else []
+    return [*cheap, *lstm, Network(trainer), Shipped(trainer)]

@@ -33,6 +33,7 @@ class Lstm:
     effort: Effort
     name: str = "LSTM"
     seeded: bool = True
+    borders: tuple[float, ...] = ()
 
     def applies(self, past: Past) -> bool:
         """Wherever there are events."""

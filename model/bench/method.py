@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+import numpy as np
+
+from longwatch.model.bench.forward import BORDERS, LEAST_UNITS, forward_blocks
 from longwatch.model.bench.threshold import Budget, Frozen, NormalScores, TestScores, Threshold, UnitScores
-from longwatch.model.bench.units import Past, Units
+from longwatch.model.bench.units import Past, Units, join_units
 
 
 class Judge(Protocol):
@@ -33,6 +36,11 @@ class Method(Protocol):
     @property
     def seeded(self) -> bool:
         """Whether the seed changes anything."""
+        ...
+
+    @property
+    def borders(self) -> tuple[float, ...]:
+        """Where the past is divided to judge each block of it by what came before; none where that is too dear."""
         ...
 
     def applies(self, past: Past) -> bool:
@@ -67,6 +75,7 @@ class Counting:
     count: Callable[[Units, Units], Scoring]
     timed_only: bool = False
     seeded: bool = False
+    borders: tuple[float, ...] = BORDERS
 
     def applies(self, past: Past) -> bool:
         """Whether units have the times it needs."""
@@ -80,10 +89,17 @@ class Counting:
 
 @dataclass(frozen=True)
 class PartScores:
-    """What a method says of the calibration units and of those to be judged."""
+    """What a method says of normal units, twice, and of those to be judged.
+
+    normal: calibration units, dealt out of the whole past; they make levels. later: the past's blocks, each by what was
+    learned before it, as the test will be; they make thresholds. The same units as `normal` where that was too dear.
+    """
 
     normal: UnitScores
     test: UnitScores
+    later: UnitScores
+    normal_days: float
+    later_days: float
     seconds: float
 
     @classmethod
@@ -91,11 +107,23 @@ class PartScores:
         """Learns from the past and scores both."""
         begun = time.perf_counter()
         judge = method.learn(past, seed)
-        found = judge.score(test)
-        return cls(judge.normal, found, round(time.perf_counter() - begun, 2))
+        found, normal, days = judge.score(test), judge.normal, past.calibration_days
+        later, later_days = _forward(method, past, seed) or (normal, days)
+        return cls(normal, found, later, days, later_days, round(time.perf_counter() - begun, 2))
 
-    def freeze(self, name: str, past: Past, budgets: Iterable[Budget], seed: int) -> Frozen:
-        """The last word before labels are seen: every threshold comes from calibration units alone."""
-        normals = NormalScores(self.normal.final, self.normal.so_far, past.calibration_days)
+    def freeze(self, name: str, budgets: Iterable[Budget], seed: int) -> Frozen:
+        """The last word before labels are seen: every threshold comes from normal units alone."""
+        normals = NormalScores(self.later.final, None, self.later_days)
         test = TestScores(self.test.final.copy(), self.test.so_far)
         return Frozen(name, seed, test, tuple(Threshold(normals, budget) for budget in budgets), self.seconds)
+
+
+def _forward(method: Method, past: Past, seed: int) -> tuple[UnitScores, float] | None:
+    """Scores of the past's later blocks and the days they span; None where they cannot be had."""
+    if not method.borders or len(past.whole) < LEAST_UNITS:
+        return None
+    blocks = list(forward_blocks(past, method.borders))
+    if not all(method.applies(earlier) for earlier, _ in blocks):
+        return None
+    scores = [method.learn(earlier, seed).score(block).final for earlier, block in blocks]
+    return UnitScores(np.concatenate(scores)), join_units([block for _, block in blocks]).days

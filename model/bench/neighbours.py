@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from longwatch.model.bench.forward import BORDERS, NETWORK_BORDERS
 from longwatch.model.bench.method import Judged
 from longwatch.model.bench.threshold import UnitScores
 from longwatch.model.bench.units import Past, Units
@@ -21,6 +22,7 @@ class Neighbours:
 
     name: str = "KNN"
     seeded: bool = False
+    borders: tuple[float, ...] = BORDERS
 
     def applies(self, past: Past) -> bool:
         """Where there are neighbours enough."""
@@ -47,6 +49,7 @@ class IsolationForest:
 
     name: str = "isolation forest"
     seeded: bool = True
+    borders: tuple[float, ...] = NETWORK_BORDERS
 
     def applies(self, past: Past) -> bool:
         """Where there is more than one unit to cut between."""

@@ -6,13 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longwatch.model.bench.effort import Effort
+from longwatch.model.bench.forward import NETWORK_BORDERS
 from longwatch.model.bench.method import Judged
 from longwatch.model.bench.surprise import surprise_scores
+from longwatch.model.bench.surprise_files import SurpriseFiles
 from longwatch.model.bench.threshold import UnitScores
 from longwatch.model.bench.units import Past, Units
 from longwatch.model.calibrate import Calibration
 from longwatch.model.evidence import Evidence
-from longwatch.model.fit import surprise_of
+from longwatch.model.surprise import surprise_of
 from longwatch.model.train import TrainedModel, train
 
 
@@ -21,6 +23,7 @@ class Trainer:
     """Trains once for a past and a seed, and remembers the last training and the surprise it gave."""
 
     effort: Effort
+    files: SurpriseFiles | None = None
     _last: tuple[Past, int, TrainedModel] | None = None
     _surprise: list[tuple[Units, NDArray[np.float32]]] = field(default_factory=list)
 
@@ -34,6 +37,8 @@ class Trainer:
 
     def surprise(self, past: Past, seed: int, units: Units) -> NDArray[np.float32]:
         """Surprise of each unscored token of `units`, nats, float32 [M]."""
+        if self.files is not None:
+            return self.files.surprise(past, seed, units)
         trained = self.trained(past, seed)
         for known, surprise in self._surprise:
             if known is units:
@@ -51,17 +56,38 @@ class Network:
     name: str = "network"
     seeded: bool = True
 
+    @property
+    def borders(self) -> tuple[float, ...]:
+        """Trained again for each block only where that was done elsewhere."""
+        return NETWORK_BORDERS if self.trainer.files else ()
+
     def applies(self, past: Past) -> bool:
         """Wherever there are events."""
         return len(past.fit.windows.tokens.template_id) > 0
 
-    def learn(self, past: Past, seed: int) -> Judged:
-        """Trains, or takes the training that another method has asked for."""
+    def learn(self, past: Past, seed: int) -> "NetworkJudge":
+        """Trains when scores are asked for, or takes the training that another method has asked for."""
+        return NetworkJudge(self.trainer, past, seed)
 
-        def score(units: Units) -> UnitScores:
-            return surprise_scores(self.trainer.surprise(past, seed, units), units)
 
-        return Judged(score(past.calibration), score)
+@dataclass(frozen=True)
+class NetworkJudge:
+    """Normal scores by a network that did not learn from those units; later ones by all of the past."""
+
+    trainer: Trainer
+    past: Past
+    seed: int
+
+    @property
+    def normal(self) -> UnitScores:
+        """Scores of the calibration units."""
+        held_out = self.past.calibration
+        return surprise_scores(self.trainer.surprise(self.past, self.seed, held_out), held_out)
+
+    def score(self, units: Units) -> UnitScores:
+        """Scores of later units."""
+        past = self.past.spent if self.trainer.files else self.past
+        return surprise_scores(self.trainer.surprise(past, self.seed, units), units)
 
 
 @dataclass(frozen=True)
@@ -71,6 +97,7 @@ class Shipped:
     trainer: Trainer
     name: str = "longwatch worker"
     seeded: bool = True
+    borders: tuple[float, ...] = ()
 
     def applies(self, past: Past) -> bool:
         """Wherever there are events."""

@@ -74,7 +74,7 @@ def _freeze(case: Case, methods: Sequence[Method], seed: int, progress: Progress
     parts |= combinations(parts)
     budgets = DAY_BUDGETS if case.test.timed else TRACE_BUDGETS
     for name, part in parts.items():
-        yield part.freeze(name, past, budgets, seed)
+        yield part.freeze(name, budgets, seed)
 
 
 def _open(case: Case, result: Result) -> None:

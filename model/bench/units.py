@@ -88,6 +88,16 @@ class Past:
     calibration: Units
 
     @property
+    def whole(self) -> Units:
+        """All of it, in order of time."""
+        return join_units([self.fit, self.tune, self.calibration])
+
+    @property
+    def spent(self) -> "Past":
+        """The same with nothing held out to calibrate: for a method that calibrates forward in time."""
+        return Past(self.fit.joined(self.calibration), self.tune, self.calibration)
+
+    @property
     def calibration_days(self) -> float:
         """How long live traffic takes to bring as many units as calibrate; nan without times."""
         parts = (self.fit, self.tune, self.calibration)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from longwatch.model.bundle import Bundle, BundleError, open_bundle
 from longwatch.model.calibrate import Calibration
 from longwatch.model.evidence import Evidence
+from longwatch.model.recalibrate import Pace, Recalibration
 from longwatch.model.scorer.unavailable import ScorerUnavailableError
 from longwatch.model.successors import Successors
 from longwatch.model.tokens import END_TEMPLATE, WindowTokens, template_id
@@ -20,6 +21,8 @@ __all__ = [
     "BundleError",
     "Calibration",
     "Evidence",
+    "Pace",
+    "Recalibration",
     "Scorer",
     "ScorerUnavailableError",
     "Successors",

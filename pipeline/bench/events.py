@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from longwatch.model.bench.case import Case
 from longwatch.model.bench.truth import SealedTruth
@@ -11,6 +10,7 @@ from longwatch.pipeline.bench.cells import Cells
 from longwatch.pipeline.bench.files import column, find_files, read_table
 from longwatch.pipeline.bench.moment import split_ms
 from longwatch.pipeline.bench.set_file import EventTable, EventTime, Words, Wrong
+from longwatch.pipeline.decode.timestamps import TimestampReader
 from longwatch.pipeline.errors import InputError
 
 
@@ -43,7 +43,7 @@ def _rows(path: Path, table: EventTable) -> pl.DataFrame:
     frame = read_table(path)
     return pl.DataFrame(
         {
-            "time_ms": _times(column(frame, table.time.column, path), table.time, path),
+            "time_ms": _times(frame, table.time, path),
             "entity": _joined(frame, table.entity, path),
             "event": _joined(frame, table.event, path),
             "wrong": _labels(frame, table.anomalous, path),
@@ -64,15 +64,11 @@ def _labels(frame: pl.DataFrame, wrong: Wrong | None, path: Path) -> pl.Series:
     return labels.set(labels.is_in(list(wrong.normal)), "")
 
 
-def _times(texts: pl.Series, time: EventTime, path: Path) -> pl.Series:
-    """Epoch milliseconds; a row without a time is left out, a column without any is an error."""
-    try:
-        if time.format == "iso8601":
-            found = texts.str.to_datetime(time_unit="ms", time_zone="UTC", strict=False).dt.epoch("ms")
-        else:
-            found = (texts.cast(pl.Float64, strict=False) * (1000 if time.format == "epoch_s" else 1)).cast(pl.Int64)
-    except PolarsError as error:
-        raise InputError(f"{path}: column {time.column} holds no {time.format} times", str(error)) from error
+def _times(frame: pl.DataFrame, time: EventTime, path: Path) -> pl.Series:
+    """Epoch milliseconds, of the first column that holds any; a row without a time is left out."""
+    reader, unknown = TimestampReader(time.format), pl.Series([-1]).new_from_index(0, len(frame))
+    columns = [column(frame, name, path) for name in time.column]
+    found = pl.select(pl.coalesce(*(reader.read(texts, unknown) for texts in columns))).to_series()
     if found.null_count() == len(found):
-        raise InputError(f"{path}: column {time.column} holds no {time.format} times", f"first: {texts[0]}")
+        raise InputError(f"{path}: {', '.join(time.column)} holds no {time.format} times", f"first: {columns[0][0]}")
     return found

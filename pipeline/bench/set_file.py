@@ -36,7 +36,7 @@ class Split(OneOf):
 class EventTime(Model):
     """The event time of a row."""
 
-    column: Text = Field(description="Column that holds it.")
+    column: Words = Field(min_length=1, description="Columns that may hold it, the first that does; read as UTC.")
     format: Literal["epoch_s", "epoch_ms", "iso8601"] = Field(default="iso8601", description="How it is written.")
 
 

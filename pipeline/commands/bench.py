@@ -16,7 +16,16 @@ from longwatch.pipeline.errors import UsageError
 _PACKAGES = ("longwatch", "numpy", "polars", "scikit-learn", "torch")
 
 
-def bench(sets: list[str], data: Path, seeds: int, out: Path | None, device: str, steps: int, networks: bool) -> int:
+def bench(
+    sets: list[str],
+    data: Path,
+    seeds: int,
+    out: Path | None,
+    device: str,
+    steps: int,
+    networks: bool,
+    surprise: Path | None,
+) -> int:
     """Judges each set; prints a table, and with `out` writes JSON lines and a chart for each."""
     if not sets:
         write_line("sets: " + ", ".join(shipped_sets()))
@@ -26,13 +35,17 @@ def bench(sets: list[str], data: Path, seeds: int, out: Path | None, device: str
     from longwatch.model.bench.effort import Effort
     from longwatch.model.bench.floors import all_methods
     from longwatch.model.bench.run import judge_set
+    from longwatch.model.bench.surprise_files import SurpriseFiles
 
+    files = SurpriseFiles(surprise) if surprise else None
     effort = Effort(steps=steps, device=device)
     for name in sets:
         described, folder = open_set(name, data)
         begun = time.perf_counter()
         cases = cases_of(described, folder)
-        result = judge_set(cases, all_methods(effort, networks), seeds, lambda text: write_line(text, sys.stderr))
+        result = judge_set(
+            cases, all_methods(effort, networks, files), seeds, lambda text: write_line(text, sys.stderr)
+        )
         about = _about(effort, seeds, time.perf_counter() - begun)
         _write(described.name, cases, result, out, about)
     return 0

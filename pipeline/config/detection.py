@@ -116,6 +116,9 @@ class Thresholds(Model):
 
     default: Limits = Field(default_factory=_one_a_day, description="Where no rule matches.")
     rules: Many[Rule] = Field(default=(), description="Tried in this order; the first match wins.")
+    follow: bool = Field(
+        default=False, description="Move window budgets with the stream, so that alarms a day stay what they say."
+    )
 
     def limits_for(self, entity: str, source: str) -> tuple[str, Limits]:
         """The name of the rule that decides (`default` for none) and its thresholds."""

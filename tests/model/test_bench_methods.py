@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from longwatch.model.bench.case import Case
-from longwatch.model.bench.combined import CHEAP, combinations
+from longwatch.model.bench.combined import CONTENT, SEQUENCE, combinations
 from longwatch.model.bench.effort import Effort
 from longwatch.model.bench.floors import all_methods
 from longwatch.model.bench.method import PartScores
@@ -12,7 +12,7 @@ from longwatch.model.bench.run import judge_set
 from longwatch.model.bench.truth import SealedTruth, Truth
 from longwatch.model.bench.units import Units
 from longwatch.model.bench.witten_bell import WittenBell
-from longwatch.model.combine import Combination
+from longwatch.model.combine import Combination, Conformal
 from longwatch.model.dataset import Windows
 from longwatch.model.tokens import WindowTokens, template_id
 
@@ -80,16 +80,35 @@ def test_witten_bell_probabilities_sum_to_one():
 
 def test_a_combination_never_falls_when_a_part_rises():
     draw = np.random.default_rng(0)
-    combination = Combination.fit(draw.exponential(size=(200, 4)))
+    combination = Combination.fit(lines_of(draw.exponential(size=(200, 4))))
     scores = draw.exponential(size=(500, 4)) * 3
     raised = scores + draw.exponential(size=(500, 4)) * (draw.random((500, 4)) < 0.3)
-    assert (combination(raised) >= combination(scores)).all()
+    assert (combination(lines_of(raised)) >= combination(lines_of(scores))).all()
+
+
+def test_lines_that_agree_count_more_than_parts_of_one_line_that_do():
+    draw = np.random.default_rng(0)
+    normal = draw.exponential(size=(200, 4))
+    odd = np.array([[9.0, 9, 9, 0], [9, 0, 0, 9]])
+    one_line, two_lines = Combination.fit(lines_of(normal))(lines_of(odd))
+    assert two_lines > one_line + 1
+
+
+def test_far_beyond_all_normals_twice_as_far_says_less_than_twice_as_much():
+    part = Conformal.fit(np.random.default_rng(0).exponential(size=1000))
+    within, far, twice = part.level(np.array([part.normals[-1], part.normals[-1] + 50, part.normals[-1] + 100]))
+    assert 0 < twice - far < (far - within) / 2
+
+
+def lines_of(columns: np.ndarray) -> list[np.ndarray]:
+    """Three parts of one line, and one of another."""
+    return [columns[:, :3], columns[:, 3:]]
 
 
 def test_a_combination_is_left_out_where_a_part_is_missing():
     part = PartScores.of(all_methods(Effort(), networks=False)[0], case_of().past(0), case_of().test, 0)
     assert combinations({"unseen event": part}) == {}
-    assert set(combinations(dict.fromkeys(CHEAP, part))) == {"longwatch cheap"}
+    assert set(combinations(dict.fromkeys((*SEQUENCE, *CONTENT), part))) == {"longwatch cheap"}
 
 
 def case_of(anomalous: str = "xxyyzz", labelled: bool = True) -> Case:
@@ -138,8 +157,8 @@ def test_scores_do_not_hang_on_labels():
 
 def test_networks_learn_order_that_counts_cannot_see():
     case = Case(
-        "case", units(*["abcdabcd", "cdabcdab"] * 40), units("abcdabcd", "dcbadcba", start=200), SealedTruth(None)
+        "case", units(*["abcdabcd", "cdabcdab"] * 20), units("abcdabcd", "dcbadcba", start=200), SealedTruth(None)
     )
-    for method in all_methods(Effort(steps=60, tokens_per_batch=256, device="cpu"))[-3:]:
+    for method in all_methods(Effort(steps=40, tokens_per_batch=128, device="cpu"))[-3:]:
         found = PartScores.of(method, case.past(0), case.test, 0).test.final
         assert found[1] > found[0], method.name

@@ -10,8 +10,9 @@ from longwatch.model.calibrate import Calibration
 from longwatch.model.config import ModelConfig, TrainConfig
 from longwatch.model.dataset import Windows, split_interleaved
 from longwatch.model.evidence import Evidence
-from longwatch.model.fit import Fitted, days_of, fit, surprise_of
+from longwatch.model.fit import Fitted, days_of, fit
 from longwatch.model.scorer import open_scorer
+from longwatch.model.surprise import surprise_of
 from support.windows import make_tokens, make_windows
 
 SMALL = ModelConfig(

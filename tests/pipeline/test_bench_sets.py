@@ -33,7 +33,7 @@ EVENTS = """
 name: alerts
 events:
   files: [alerts.csv]
-  time: {column: time, format: epoch_s}
+  time: {column: [time], format: epoch_s}
   entity: [host]
   event: [kind]
   window: 1m

@@ -11,6 +11,7 @@ from longwatch.pipeline.alert_builder import AlertBuilder, Touched
 from longwatch.pipeline.alerts import Alert, Digests, ThresholdNote
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector, Rule
+from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.template_columns import TemplateColumns
@@ -27,6 +28,7 @@ def at(score: float) -> ThresholdNote:
     return ThresholdNote(score, "score", score, 1.0)
 
 
+NONE_MOVE = {LOGS: MovingThresholds(), ZERO: MovingThresholds()}
 BOTH = Rule("default", thresholds={"event": at(2.0), "window": at(1.5)})
 
 
@@ -51,13 +53,13 @@ def outputs_of(
 ) -> list[list[Output]]:
     """Outputs of each call, the events in parts of `size`; at the end all windows close."""
     state = PartitionWindows(RULES)
-    calls = []
+    calls, moving = [], {partition: MovingThresholds()}
     for start in range(0, len(events), size):
         part = events.slice(start, size)
         windows = state.advance(part.select("offset", "timestamp_ms"), part).windows
-        calls.append(detector.detect([Touched(partition, window, silent_below) for window in windows])[0])
+        calls.append(detector.detect([Touched(partition, window, silent_below) for window in windows], moving)[0])
     rest = state.close_all(len(events))
-    return [*calls, detector.detect([Touched(partition, window, silent_below) for window in rest])[0]]
+    return [*calls, detector.detect([Touched(partition, window, silent_below) for window in rest], moving)[0]]
 
 
 def alerts_of(calls: list[list[Output]]) -> list[Alert]:
@@ -169,9 +171,9 @@ def test_scores_are_kept_only_where_they_are_asked_for(events):
     state = PartitionWindows(RULES)
     windows = state.advance(events.select("offset", "timestamp_ms"), events).windows
     touched = [Touched(LOGS, window, 0) for window in windows]
-    _, frames = make_detector([BOTH]).detect(touched, keep_scores=True)
+    _, frames = make_detector([BOTH]).detect(touched, NONE_MOVE, keep_scores=True)
     assert sum(len(frame) for frame in frames) == len(events)
-    assert make_detector([BOTH]).detect(touched)[1] == []
+    assert make_detector([BOTH]).detect(touched, NONE_MOVE)[1] == []
 
 
 def test_running_scores_do_not_depend_on_how_a_window_was_cut(events):
@@ -181,7 +183,7 @@ def test_running_scores_do_not_depend_on_how_a_window_was_cut(events):
         for start in range(0, len(events), size):
             part = events.slice(start, size)
             windows = state.advance(part.select("offset", "timestamp_ms"), part).windows
-            frames += detector.detect([Touched(LOGS, window, 0) for window in windows], keep_scores=True)[1]
+            frames += detector.detect([Touched(LOGS, window, 0) for window in windows], NONE_MOVE, keep_scores=True)[1]
         found.append(pl.concat(frames).filter(pl.col("offset").is_not_null()).sort("offset"))
     assert found[0]["offset"].equals(found[1]["offset"])
     for name in ("surprise", "event_score", "window_score"):

@@ -1,0 +1,1 @@
+"""Networks of every benchmark set trained on a GPU machine that has torch and NumPy alone."""
