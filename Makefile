@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(BIN)/python
 ROOMS := kernels model pipeline
 # Tests without real processes and a broker's clock: two at a time do not disturb each other.
-IN_PROCESS := $(wildcard tests/kernels tests/model tests/pipeline tests/simulator)
+IN_PROCESS := $(wildcard tests/benchmarks tests/kernels tests/model tests/pipeline tests/simulator)
 export OMP_NUM_THREADS ?= 2
 
 help: ## this list
@@ -72,6 +72,11 @@ bench-parse: install ## lines a second to template and grouping accuracy, beside
 bench-attention: ## attention on a CUDA GPU beside FlexAttention and SDPA; CASES=forward,dense picks; PYTHON has torch and longwatch
 	$(PYTHON) ops/benchmarks/attention $(if $(CASES),--cases $(CASES)) --out ops/benchmarks/results/attention.jsonl
 
+bench-long-range: ## incidents with evidence 10 to 60,000 events back, on a CUDA GPU; makes its streams from the public data first
+	@mkdir -p .cache
+	[ -f .cache/filler.npz ] || $(PYTHON) ops/benchmarks/long_range --filler .cache/filler.npz --write
+	$(PYTHON) ops/benchmarks/long_range --filler .cache/filler.npz --seconds 1200 --out ops/benchmarks/results/long-range.jsonl
+
 check-gpu: ## our forward and gradients on a CUDA GPU against float64, no further off than SDPA; and what holds bit by bit
 	$(PYTHON) ops/gpu_checks/numerics.py
 	$(PYTHON) ops/gpu_checks/numerics.py --portable
@@ -88,5 +93,5 @@ clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 .PHONY: help demo test check types install jars browser broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
-  bench-parse bench-attention check-gpu sanitize-gpu lock clean
+  bench-parse bench-attention bench-long-range check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help
