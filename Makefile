@@ -69,6 +69,14 @@ bench-parse: install ## lines a second to template and grouping accuracy, beside
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .cache/bench 'drain3>=0.9.11'
 	PYTHONPATH=tests:.cache/bench POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/parse.py
 
+bench-worker: install jars ## a real Kafka to committed alerts: events a second and CPU by stage, then to windows only; JSON lines
+	PYTHONPATH=tests OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/worker.py --entities 60 2000
+	PYTHONPATH=tests OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/worker.py --until windows --poll-records 5000 --events 1000000
+
+bench-latency: install jars ## from when a line was due to the commit that holds its outputs, RATE lines a second (10000), open loop
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .cache/bench 'hdrhistogram>=0.10'
+	PYTHONPATH=tests:.cache/bench OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python ops/benchmarks/latency.py --rate $(or $(RATE),10000)
+
 bench-attention: ## attention on a CUDA GPU beside FlexAttention and SDPA; CASES=forward,dense picks; PYTHON has torch and longwatch
 	$(PYTHON) ops/benchmarks/attention $(if $(CASES),--cases $(CASES)) --out ops/benchmarks/results/attention.jsonl
 
@@ -93,5 +101,5 @@ clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 .PHONY: help demo test check types install jars browser broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
-  bench-parse bench-attention bench-long-range check-gpu sanitize-gpu lock clean
+  bench-parse bench-worker bench-latency bench-attention bench-long-range check-gpu sanitize-gpu lock clean
 .DEFAULT_GOAL := help

@@ -14,10 +14,11 @@ from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.score_log import SCORE_SCHEMA
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources import BoundedSource
-from longwatch.pipeline.worker import Progress, Worker, WorkerSettings
+from longwatch.pipeline.worker import Worker, WorkerSettings
 
 ROWS_PER_FILE = 1_000_000
 

@@ -10,10 +10,11 @@ from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import ConfigError, StateError
+from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.sinks.embedded import Deliver, EmbeddedStore
 from longwatch.pipeline.sinks.streams import LineFile, LineStream
 from longwatch.pipeline.sources.local import open_local
-from longwatch.pipeline.worker import Progress, Worker, WorkerSettings
+from longwatch.pipeline.worker import Worker, WorkerSettings
 
 
 @contextmanager

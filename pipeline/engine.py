@@ -204,4 +204,5 @@ def _late_reasons(late: pl.DataFrame, windows: PartitionWindows) -> pl.DataFrame
         pl.from_epoch("event_time_ms", "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ"),
         pl.lit(windows.rules.allowed_lateness_ms),
     )
-    return late.select("offset", pl.lit("late").alias("reason"), detail.alias("detail"))
+    # Polars 2.1 panics here where columns lie in chunks of different sizes.
+    return late.rechunk().select("offset", pl.lit("late").alias("reason"), detail.alias("detail"))

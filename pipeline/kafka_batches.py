@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from longwatch.pipeline.kafka_codec import decompress
+from longwatch.pipeline.kafka_columns import RecordColumns
+from longwatch.pipeline.kafka_kernel import FIELDS, LEAST_RECORD_BYTES, MAX_HEADERS, read_records
 
 LARGE_RECORD = 64 * 1024
-MAX_HEADERS = 10_000
+FEW = 8
+"""So many records are read one by one before a call into compiled code pays."""
+
 _FORMAT = 2
 _HEADER_BYTES = 61
+_FIRST_MS, _LAST_MS = -(1 << 63), (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,58 @@ class BoundedBatch:
             for record in self._watched():
                 if not free <= record.offset <= (free if whole else last) and batch.magic == _FORMAT:
                     raise ValueError(f"a record says offset {record.offset}, {free} to {last} are left")
+                if not _FIRST_MS <= record.timestamp <= _LAST_MS:
+                    raise ValueError(f"a record says time {record.timestamp}, which does not fit into 64 bits")
                 free = record.offset + 1
                 yield record
         except Exception as error:
             end = max(batch.base_offset + 1 if batch.magic < _FORMAT else batch.next_offset, free)
             raise BrokenBatchError(self._tp, free, end, f"{type(error).__name__}: {error}") from error
 
+    def columns(self, check_crcs: bool) -> Iterator[RecordColumns]:
+        """Its records as one part or, where something is odd, as those that can be read; then BrokenBatchError."""
+        found = self._columns() if self._batch.magic == _FORMAT and self._batch.records_count > FEW else None
+        if found is not None:
+            yield found
+            return
+        records: list[Any] = []
+        broken: BrokenBatchError | None = None
+        try:
+            records.extend(self._checked(check_crcs))
+        except BrokenBatchError as error:
+            broken = error
+        if records:
+            yield RecordColumns.of(records)
+        if broken is not None:
+            raise broken
+
+    def _checked(self, check_crcs: bool) -> Iterator[Any]:
+        # Of format 2 the batch has the only checksum; before it, each record has its own.
+        for record in self:
+            if check_crcs and not record.validate_crc():
+                raise BrokenBatchError(self._tp, record.offset, record.offset + 1, "the record failed its crc check")
+            yield record
+
+    def _columns(self) -> RecordColumns | None:
+        """All its records, None where anything about them is odd."""
+        batch = self._batch
+        try:
+            self._uncompress()
+        except Exception:
+            return None
+        if batch.records_count > len(batch._buffer) // LEAST_RECORD_BYTES:
+            return None
+        content, columns = bytes(batch._buffer), np.empty((FIELDS, batch.records_count), np.int64)
+        fixed = batch.timestamp_type == batch.LOG_APPEND_TIME
+        base = np.array([batch.base_offset, batch.max_timestamp if fixed else batch.first_timestamp], np.int64)
+        bytes_ = np.frombuffer(content, np.uint8)
+        in_order = read_records(bytes_, batch._pos, base, batch.last_offset_delta, fixed, columns)
+        return RecordColumns(content, columns) if in_order else None
+
     def _uncompress(self) -> None:
         batch = self._batch
+        if batch._decompressed:
+            return
         codec = batch.compression_type
         if batch.magic > _FORMAT:
             raise ValueError(f"record format {batch.magic} is not known")
@@ -138,6 +190,13 @@ class PollBudget:
     def metered(self, records: Iterator[Any]) -> "Metered":
         """The records, as many at a time as the budget allows."""
         return Metered(records, self)
+
+    def room(self, sizes: NDArray[np.int64]) -> int:
+        """How many records of these sizes are still given, one at least; they are counted."""
+        ends = self._given + np.cumsum(sizes)
+        stop = min(len(sizes), int(np.searchsorted(ends, self._limit)) + 1)
+        self._given = int(ends[stop - 1])
+        return stop
 
     def take(self, record: Any) -> Any:
         """Count a record."""

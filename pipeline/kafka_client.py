@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any
 
 from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedError, LongwatchError
-from longwatch.pipeline.kafka_batches import BoundedRecords, Limits, PollBudget
+from longwatch.pipeline.kafka_batches import Limits, PollBudget
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, ClientFailedError, TopicMissingError
+from longwatch.pipeline.kafka_kernel import compile_reader
+from longwatch.pipeline.kafka_partition import BoundedReading, ColumnReading
 from longwatch.pipeline.kafka_reachable import check_reachable
 from longwatch.pipeline.kafka_settings import KafkaSettings
 from longwatch.pipeline.kafka_transactions import Transactions
@@ -24,7 +26,7 @@ with warnings.catch_warnings():
     from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
     from kafka import errors as kafka_errors
     from kafka.admin import ConfigResource, NewTopic
-    from kafka.consumer.fetcher import Fetcher
+    from kafka.consumer.fetcher import Fetcher, IsolationLevel
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.net.compat import KafkaNetClient
     from kafka.net.inet import KafkaNetSocket
@@ -117,15 +119,21 @@ def consumer_options(settings: KafkaSettings, *, group: bool = False) -> dict[st
     )
 
 
-def open_consumer(settings: KafkaSettings, *, group: bool = False) -> Any:
-    """A consumer with `consumer_options`, that gives no more at once than the settings allow."""
+def open_consumer(settings: KafkaSettings, *, group: bool = False, columns: bool = False) -> Any:
+    """A consumer with `consumer_options`, that gives no more at once than the settings allow.
+
+    With `columns` its polls give `RecordColumns`, without headers, instead of an object a record.
+    """
     options = consumer_options(settings, group=group)
     with _client_maker(settings) as make_client:
         consumer = KafkaConsumer(**options, kafka_client=make_client)
     # kafka-python 3.0.12 bounds neither what a batch becomes nor the bytes of a poll.
     limits, fetcher = Limits(settings.max_batch_bytes, settings.max_poll_bytes, headers=not group), consumer._fetcher
     budget = PollBudget(limits.poll_bytes)
-    fetcher.PartitionRecords = partial(_BoundedPartition, limits=limits, budget=budget)
+    if columns:
+        compile_reader()
+    reading = _ColumnPartition if columns else _BoundedPartition
+    fetcher.PartitionRecords = partial(reading, limits=limits, budget=budget)
     fetcher._append = budget.ending_polls(fetcher._append)
     return consumer
 
@@ -213,26 +221,15 @@ def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[st
     return defaults | given | always
 
 
-class _BoundedPartition(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """One partition's fetched records, read within limits, and dropped when reading them raises.
+class _BoundedPartition(BoundedReading, Fetcher.PartitionRecords):  # type: ignore[misc]
+    """One partition's fetched records, an object each."""
 
-    kafka-python 3.0.12 keeps such a buffer, exhausted but never empty, and the next poll() would spin on it for ever.
-    """
 
-    record_iterator: Any
+class _ColumnPartition(ColumnReading, Fetcher.PartitionRecords):  # type: ignore[misc]
+    """One partition's fetched records as columns."""
 
-    def __init__(
-        self, fetch_offset: int, tp: Any, records: Any, *, limits: Limits, budget: PollBudget, **options: Any
-    ) -> None:
-        super().__init__(fetch_offset, tp, BoundedRecords(records, tp, limits), **options)
-        self.record_iterator = budget.metered(self.record_iterator)
-
-    def take(self, n: int | None = None) -> Any:
-        try:
-            return super().take(n)
-        except Exception:
-            self.drain()
-            raise
+    corrupt = kafka_errors.CorruptRecordError
+    read_committed = IsolationLevel.READ_COMMITTED
 
 
 def truncated_offsets(error: Exception) -> dict[Any, int | None]:

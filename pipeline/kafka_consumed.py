@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from longwatch.pipeline.kafka_columns import RecordColumns, columns_frame
 from longwatch.pipeline.records import RECORD_SCHEMA
 
 _column_values = attrgetter("offset", "timestamp", "key", "value")
@@ -16,7 +17,9 @@ def ask_for_round(consumer: Any) -> None:
 
 
 def record_frame(records: list[Any]) -> pl.DataFrame:
-    """Columns in RECORD_SCHEMA from one partition's consumer records."""
+    """Columns in RECORD_SCHEMA from one partition's consumer records, or from parts that are columns already."""
+    if records and isinstance(records[0], RecordColumns):
+        return columns_frame(records)
     columns = zip(*map(_column_values, records), strict=True) if records else ((), (), (), ())
     return pl.DataFrame(dict(zip(RECORD_SCHEMA, columns, strict=True)), schema=RECORD_SCHEMA)
 

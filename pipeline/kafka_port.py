@@ -16,8 +16,8 @@ from longwatch.pipeline.kafka_watchdog import Watchdog
 class Port(Protocol):
     """How a worker reaches a cluster; clients behave as kafka-python's do."""
 
-    def open_consumer(self, settings: KafkaSettings, *, group: bool = False) -> Any:
-        """A consumer that reads committed records and commits nothing."""
+    def open_consumer(self, settings: KafkaSettings, *, group: bool = False, columns: bool = False) -> Any:
+        """A consumer that reads committed records and commits nothing; with `columns` it may give `RecordColumns`."""
         ...
 
     def open_producer(self, settings: KafkaSettings, transactional_id: str) -> Any:

@@ -50,7 +50,7 @@ class ReplayPoint(NamedTuple):
     @classmethod
     def at(cls, rows: Rows, row: int) -> ReplayPoint:
         """The point from which a row is the first to be read."""
-        return cls(*(int(rows.columns[name][row]) for name in _REPLAY_COLUMNS))
+        return cls(*(int(rows[name][row]) for name in _REPLAY_COLUMNS))
 
 
 _REPLAY_COLUMNS = ("offset", "partition_time_ms", "partition_arrival_ms")

@@ -9,15 +9,17 @@ Closing early, when the watermark proves that no event can join, never changes a
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import count
+from itertools import count, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from longwatch.pipeline.window_columns import Rows, WindowColumns
+from longwatch.pipeline.window_columns import PLACES, Rows, WindowColumns
 from longwatch.pipeline.window_state import (
     MAX_EVENTS,
     NEVER_MS,
@@ -130,15 +132,36 @@ class PartitionWindows:
         events = events.filter(pl.Series(on_time, dtype=pl.Boolean))
         batch = _Batch(events["offset"].to_numpy(), highest[1:][on_time] - self.rules.allowed_lateness_ms)
         self.partition_time_ms = int(highest[-1])
-        for entity, rows, positions in _by_entity(events, highest[:-1][on_time]):
-            self._extend(entity, rows, positions, batch)
+        for group in _by_entity(events, highest[:-1][on_time], self.rules.idle_gap_ms):
+            if not self._appends(group, batch):
+                self._extend(group, batch)
         self._expire(batch)
         return Advance([*closed, *batch.touched.values()], late)
 
-    def _extend(self, entity: str, rows: Rows, positions: NDArray[np.int64], batch: _Batch) -> None:
-        """Add one entity's rows; `positions` are their places among the batch's on-time events."""
+    def _appends(self, group: _Group, batch: _Batch) -> bool:
+        """Whether a group only makes the entity's open window longer: most do; then that is done."""
+        session = self._sessions.get(group.entity)
+        if session is None or (window := session.window) is None or group.has_break:
+            return False
+        gap_ms = group.first_ms - session.last_time_ms
+        if (
+            gap_ms > self.rules.idle_gap_ms
+            or group.highest_ms >= session.cell_end_ms
+            or window.num_events + len(group.rows) >= self.rules.max_events
+        ):
+            return False
+        group.rows["gap_ms"][0] = max(0, gap_ms)
+        session.last_time_ms = group.last_ms
+        window.columns.append(group.rows)
+        batch.touch(window)
+        self._queue(group.entity, session)
+        return True
+
+    def _extend(self, group: _Group, batch: _Batch) -> None:
+        """Add one entity's rows, wherever sessions and windows end among them."""
+        entity, rows, positions = group.entity, group.rows, group.positions
         session = self._sessions.get(entity)
-        times = np.asarray(rows.columns["event_time_ms"], dtype=np.int64)
+        times = rows["event_time_ms"]
         start = 0
         while start < len(times):
             piece = rows.slice(start, len(rows))
@@ -153,14 +176,14 @@ class PartitionWindows:
 
     def _succeed(self, entity: str, old: Session | None, rows: Rows, position: int, batch: _Batch) -> Session:
         """Close what was open and begin a session with the first of `rows`; context is carried unless it was idle."""
-        time_ms = int(rows.columns["event_time_ms"][0])
+        time_ms = int(rows["event_time_ms"][0])
         cell_end_ms = _cell_end(entity, time_ms, self.rules.max_duration_ms)
         if old is not None:
             self._end_cell(old, position, batch)
             if time_ms - old.last_time_ms <= self.rules.idle_gap_ms:
                 old.cell_end_ms, old.cell_is_over = cell_end_ms, False
                 return old
-        rows.columns["gap_ms"][0] = -1
+        rows["gap_ms"][0] = -1
         return Session(cell_end_ms, ReplayPoint.at(rows, 0), time_ms)
 
     def _end_cell(self, session: Session, position: int, batch: _Batch) -> None:
@@ -179,7 +202,7 @@ class PartitionWindows:
 
     def _fill(self, entity: str, session: Session, rows: Rows, batch: _Batch) -> None:
         """Append rows of one session, closing windows at `max_events`."""
-        gaps, times, offsets = (rows.columns[name] for name in ("gap_ms", "event_time_ms", "offset"))
+        gaps, times, offsets = (rows[name] for name in ("gap_ms", "event_time_ms", "offset"))
         if gaps[0] == NEVER_MS:
             gaps[0] = max(0, int(times[0]) - session.last_time_ms)
         session.last_time_ms = int(times[-1])
@@ -224,7 +247,23 @@ class PartitionWindows:
                 self._queue(entity, session)
 
 
-_GIVEN = ("offset", "event_time_ms", "template_id", "parameter_chars", "partition_arrival_ms")
+# In the order of DTYPES; gaps and partition times are worked out and written over what stands in their places.
+_GIVEN = ("offset", "event_time_ms", "template_id", "offset", "parameter_chars", "offset", "partition_arrival_ms")
+
+
+class _Group(NamedTuple):
+    """One entity's on-time events of a batch; `positions` are their places among the batch's on-time events.
+
+    `has_break` says that an idle gap lies among them.
+    """
+
+    entity: str
+    rows: Rows
+    positions: NDArray[np.int64]
+    first_ms: int
+    last_ms: int
+    highest_ms: int
+    has_break: bool
 
 
 def _joining(times: NDArray[np.int64], session: Session, rules: WindowRules) -> int:
@@ -240,20 +279,28 @@ def _cell_end(entity: str, time_ms: int, max_duration_ms: int) -> int:
     return time_ms - (time_ms - shift) % max_duration_ms + max_duration_ms
 
 
-def _by_entity(events: pl.DataFrame, before: NDArray[np.int64]) -> list[tuple[str, Rows, NDArray[np.int64]]]:
+def _by_entity(events: pl.DataFrame, before: NDArray[np.int64], idle_gap_ms: int) -> Iterator[_Group]:
     """Split on-time events by entity, order kept; gaps inside the batch filled in, the first of each left open."""
     if events.is_empty():
-        return []
+        return
     codes = events["entity"].rle_id() if events["entity"].n_unique() == 1 else events["entity"].rank("dense")
     order = np.argsort(codes.to_numpy(), kind="stable")
     ordered = events[order]
-    entity = ordered["entity"]
-    starts = np.flatnonzero(np.concatenate([[True], (entity != entity.shift())[1:].to_numpy()]))
-    columns = {name: ordered[name].to_numpy() for name in _GIVEN}
-    columns["partition_time_ms"] = before[order]
-    columns["gap_ms"] = np.maximum(0, np.diff(columns["event_time_ms"], prepend=0))
-    columns["gap_ms"][starts] = NEVER_MS
+    starts = np.flatnonzero(np.diff(codes.to_numpy()[order], prepend=-1))
+    matrix = np.stack([ordered[name].to_numpy().astype(np.int64, copy=False) for name in _GIVEN])
+    times, gaps = matrix[PLACES["event_time_ms"]], matrix[PLACES["gap_ms"]]
+    matrix[PLACES["partition_time_ms"]] = before[order]
+    gaps[:] = np.maximum(0, np.diff(times, prepend=0))
+    gaps[starts] = NEVER_MS
     new = dict(events.filter("is_new").select("template_id", "template").unique().iter_rows())
-    rows = Rows(columns, ordered["line"], new)
-    bounds = zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True)
-    return [(entity[start], rows.slice(start, stop), order[start:stop]) for start, stop in bounds]
+    rows, bounds = Rows(matrix, ordered["line"].to_list(), new), [*starts.tolist(), len(order)]
+    yield from map(
+        _Group,
+        ordered["entity"].gather(starts).to_list(),
+        (rows.slice(start, stop) for start, stop in pairwise(bounds)),
+        (order[start:stop] for start, stop in pairwise(bounds)),
+        times[starts].tolist(),
+        times[np.array(bounds[1:]) - 1].tolist(),
+        np.maximum.reduceat(times, starts).tolist(),
+        np.logical_or.reduceat(gaps > idle_gap_ms, starts).tolist(),
+    )

@@ -1,4 +1,4 @@
-"""The loop: poll, process, commit. Everything it decides is in the engine; everything durable is in the store.
+"""The loop: gather, process, commit. Everything it decides is in the engine; everything durable is in the store.
 
 One commit holds all outputs so far and the positions that they bring the partitions to. A crash at any moment leaves
 the last commit, from which the next worker rebuilds the windows and gives exactly the outputs that are missing.
@@ -17,9 +17,12 @@ from longwatch.pipeline.checkpoint import Position, Store
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine, Result
 from longwatch.pipeline.errors import BrokerError, InputError
+from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Output
-from longwatch.pipeline.records import Partition
+from longwatch.pipeline.progress import Progress
+from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.resuming import announce
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.steps import Observer, Step, unobserved
 
@@ -42,24 +45,17 @@ class Stop(Protocol):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How often to commit, and whether to return once everything there is has been read."""
+    """How often to commit, and whether to return once everything there is has been read.
+
+    Records are processed once `gather_records` of them are there, or the oldest has waited for `gather_s`.
+    """
 
     commit_interval_s: float = 0.5
+    gather_records: int = 4096
+    gather_s: float = 0.0
     until_end: bool = False
     idle_timeout_ms: int | None = None
     progress_interval_s: float = 10.0
-
-
-@dataclass
-class Progress:
-    """Counts since the start."""
-
-    records: int = 0
-    alerts: int = 0
-    dead_letters: int = 0
-    late: int = 0
-    commits: int = 0
-    aborted: int = 0
 
 
 class Worker:
@@ -85,6 +81,7 @@ class Worker:
         self._on_scores = on_scores
         self._on_progress = on_progress
         self._observe = observe
+        self._gathered = Gathering(settings.gather_records, settings.gather_s)
         self._pending: list[Output] = []
         self._pending_bytes = 0
         self._committed: dict[Partition, Position] = {}
@@ -97,6 +94,7 @@ class Worker:
         """Begin partitions where they were left: seek to `replay_from`, and rebuild silently from there."""
         self._observe(Step.ASSIGNED)
         for partition in partitions:
+            self._gathered.drop([partition])
             position = self._store.committed(partition)
             readable_from = self._source.readable_from(partition)
             # Asked once: after an aborted first commit, the end of the log is further on than where reading began.
@@ -107,12 +105,13 @@ class Worker:
             self._source.seek(partition, replay_from)
             if position is not None:
                 self._committed[partition] = position
-                self._announce(partition, position, replay_from)
+                announce(partition, position, replay_from)
         self._observe(Step.SOUGHT)
 
     def revoked(self, partitions: Iterable[Partition]) -> None:
-        """Commit what is done, then let go: the next owner goes on from that commit."""
+        """Finish and commit what was read, then let go: the next owner goes on from that commit."""
         self._observe(Step.REVOKED)
+        self._process_gathered()
         self.commit()
         self._let_go(partitions)
         self._observe(Step.RELEASED)
@@ -124,6 +123,7 @@ class Worker:
 
     def _let_go(self, partitions: Iterable[Partition]) -> None:
         gone = set(partitions)
+        self._gathered.drop(gone)
         self._pending = [output for output in self._pending if output.partition not in gone]
         self._pending_bytes = sum(output.size for output in self._pending)
         for partition in gone:
@@ -133,6 +133,8 @@ class Worker:
 
     def dead_letter(self, output: Output, next_offset: int) -> None:
         """Take a dead letter of records up to `next_offset` that the source cannot read, unless it was committed."""
+        # First what lies before them: the position moves past both.
+        self._process_gathered()
         position = self._committed.get(output.partition)
         if position is None or output.trigger_offset >= position.next_offset:
             self._take(Result([output]))
@@ -142,6 +144,7 @@ class Worker:
 
     def truncated(self, partition: Partition, first_kept: int) -> None:
         """Records before `first_kept` were deleted before they were read."""
+        self._process_gathered()
         self._engine.cut(partition, first_kept)
 
     def run(self, stop: Stop) -> Progress:
@@ -152,6 +155,7 @@ class Worker:
             self._say()
         self._observe(Step.STOPPING)
         if not done:
+            self._process_gathered()
             self.commit()
         return self.progress
 
@@ -189,12 +193,15 @@ class Worker:
 
     def _round(self) -> bool:
         self._observe(Step.POLLING)
-        batches = self._source.poll()
+        batches = self._poll()
         self._observe(Step.POLLED)
         if self._behind:
             self._read_again()
             return False
-        self._take(self._engine.process(batches))
+        self._gathered.add(batches, self._clock.monotonic())
+        if batches and self._gathered.left_ms(self._clock.monotonic()) and not self._due():
+            return False
+        self._process_gathered()
         self._observe(Step.REBUILDING if self._engine.rebuilding else Step.PROCESSED)
         done = not batches and self._rest()
         if done or self._due():
@@ -202,13 +209,20 @@ class Worker:
             self.commit()
         return done and not self._behind
 
+    def _poll(self) -> list[RecordBatch]:
+        """The next records, waited for no longer than those that are gathered may wait."""
+        waiting = self._gathered.num_records
+        return self._source.poll(self._gathered.left_ms(self._clock.monotonic())) if waiting else self._source.poll()
+
+    def _process_gathered(self) -> None:
+        # While behind, all is read again from the last commit.
+        if not self._behind:
+            self._take(self._engine.process(self._gathered.take()))
+
     def _take(self, result: Result) -> None:
         self._pending += result.outputs
         self._pending_bytes += sum(output.size for output in result.outputs)
-        self.progress.records += result.num_records
-        for output in result.outputs:
-            name = {"alert": "alerts", "dead_letter": "dead_letters", "late": "late"}[output.kind.value]
-            setattr(self.progress, name, getattr(self.progress, name) + 1)
+        self.progress.count(result.num_records, result.outputs)
         if self._on_scores is not None and result.score_frames:
             self._on_scores(result.score_frames)
         if self._on_progress is not None:
@@ -287,19 +301,7 @@ class Worker:
 
     def _read_again(self) -> None:
         self._drop_pending()
+        self._gathered.take()
         self.assigned(self._engine.partitions)
         self._behind = False
         self._observe(Step.REWOUND)
-
-    def _announce(self, partition: Partition, position: Position, replay_from: int) -> None:
-        distance = position.next_offset - replay_from
-        log.info("resumed", partition=str(partition), offset=position.next_offset, replay=distance)
-        if replay_from > position.metadata.replay_from:
-            log.warning(
-                "history_truncated",
-                partition=str(partition),
-                wanted=position.metadata.replay_from,
-                first_kept=replay_from,
-                effect="alerts of windows that began before are marked partial",
-                action="raise the topic's retention above windows.max_duration",
-            )

@@ -23,7 +23,8 @@ from longwatch.pipeline.demo.incidents import Incident, incidents
 from longwatch.pipeline.demo.verdict import judge
 from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.errors import UsageError
-from longwatch.pipeline.worker import Progress, WorkerSettings
+from longwatch.pipeline.progress import Progress
+from longwatch.pipeline.worker import WorkerSettings
 
 LINE_CHARACTERS = 110
 

@@ -41,6 +41,8 @@ def run(
     engine = build_engine(loaded, open_model(loaded), instance=instance or "")
     settings = WorkerSettings(
         commit_interval_s=_commit_interval_s(loaded),
+        gather_records=loaded.scorer.gather_records,
+        gather_s=loaded.scorer.gather.seconds,
         until_end=until_end,
         idle_timeout_ms=window_rules(loaded.windows).idle_timeout_ms,
     )

@@ -55,6 +55,13 @@ class Scorer(Model):
         default="auto", description="auto takes the fastest one installed."
     )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads for one worker.")
+    gather_records: int = Field(
+        default=4096, ge=1, le=1_000_000, description="So many records are scored at once, without waiting for more."
+    )
+    gather: Duration = Field(
+        default=Duration(50),
+        description="How long the oldest record waits for more: larger batches cost less.",
+    )
 
 
 class Threshold(OneOf):

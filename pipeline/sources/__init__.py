@@ -5,6 +5,8 @@ from typing import Protocol
 
 from longwatch.pipeline.records import Partition, RecordBatch
 
+POLL_MS = 200
+
 
 class Source(Protocol):
     """Record batches of partitions, each in the order of its offsets."""
@@ -14,8 +16,11 @@ class Source(Protocol):
         """Whether no record will ever come again; always False for a live source."""
         ...
 
-    def poll(self) -> list[RecordBatch]:
-        """The next records, at most one batch per partition; empty where none came in time."""
+    def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
+        """The next records, at most one batch per partition; empty where none came in time.
+
+        A source with a patience of its own need not look at `timeout_ms`.
+        """
         ...
 
     def seek(self, partition: Partition, offset: int, /) -> None:

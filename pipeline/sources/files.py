@@ -8,6 +8,7 @@ from pathlib import Path
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.sources import POLL_MS
 from longwatch.pipeline.sources.merging import Lines, as_records, merged_lines, regroup
 from longwatch.pipeline.sources.partitioner import partition_of
 
@@ -73,7 +74,7 @@ class FilesSource:
         """Whether every line has been read."""
         return self._at_end
 
-    def poll(self) -> list[RecordBatch]:
+    def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
         """The next `poll_records` lines, a batch for each partition that has some; empty only at the end.
 
         Raises InputError when the files end before the line that was to be read next.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from longwatch.pipeline.errors import BrokerError
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.sources import POLL_MS
 from longwatch.pipeline.sources.kafka import KafkaSource
 
 
@@ -17,10 +18,10 @@ class GroupSource:
         self._start = start
         self._sought: set[Partition] = set()
 
-    def poll(self) -> list[RecordBatch]:
-        """Next records; empty after at most 200 ms without any."""
+    def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
+        """Next records; empty after at most `timeout_ms` and 200 ms without any."""
         self._sought.clear()
-        batches = self._kafka.poll()
+        batches = self._kafka.poll(timeout_ms)
         # A callback that seeks, as a commit aborted at a revoke does, runs when these had been fetched already.
         return [batch for batch in batches if batch.partition not in self._sought]
 

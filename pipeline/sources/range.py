@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from longwatch.pipeline.kafka_range import KafkaRange
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.sources import POLL_MS
 
 
 class RangeSource:
@@ -15,7 +16,7 @@ class RangeSource:
         self.partitions = tuple(kafka.ranges)
         self.exhausted = False
 
-    def poll(self) -> list[RecordBatch]:
+    def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
         """The next batch; empty at the end."""
         batch = next(self._batches, None)
         self.exhausted = batch is None

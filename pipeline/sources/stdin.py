@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.sources import POLL_MS
 from longwatch.pipeline.sources.lines import CHUNK_BYTES, LineSplitter
 from longwatch.pipeline.sources.merging import as_records
 
@@ -47,8 +48,8 @@ class StdinSource:
         """Whether the stream has ended and every line of it has been given."""
         return self._ended and not self._waiting
 
-    def poll(self) -> list[RecordBatch]:
-        """At most `poll_records` lines; empty where none came within `timeout_ms`."""
+    def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
+        """At most `poll_records` lines; empty where none came within the patience it was made with."""
         if not self._waiting and not self._ended and self._readable():
             self._read()
         lines = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._poll_records))]

@@ -12,10 +12,12 @@ from longwatch.pipeline.config import Config
 from longwatch.pipeline.kafka_range import KafkaRange
 from longwatch.pipeline.kafka_settings import Unreadable
 from longwatch.pipeline.outputs import Output, unreadable
+from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.sources import POLL_MS
 from longwatch.pipeline.sources.range import RangeSource
 from longwatch.pipeline.verify.fields import SPARE_TOP_EVENTS
-from longwatch.pipeline.worker import Progress, Worker, WorkerSettings
+from longwatch.pipeline.worker import Worker, WorkerSettings
 
 
 class _Handing:
@@ -44,8 +46,8 @@ class _WithGaps(RangeSource):
         self._on_gap = on_gap
         self._told = 0
 
-    def poll(self) -> list[RecordBatch]:
-        batches = super().poll()
+    def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
+        batches = super().poll(timeout_ms)
         for gap in self._range.unreadable[self._told :]:
             self._on_gap(gap)
         self._told = len(self._range.unreadable)

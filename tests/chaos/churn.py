@@ -15,12 +15,12 @@ STEP_MS = 100
 BLOCK = 10_000
 
 
-def churn(first_ms: int, hours: tuple[int, int] = (8, 14)) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Blocks of (entity, line); the lines' time goes on by STEP_MS an event."""
+def churn(first_ms: int, hours: tuple[int, int] = (8, 14), active: int = ACTIVE) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Blocks of (entity, line), `active` entities taking turns; the lines' time goes on by STEP_MS an event."""
     hosts = _hosts(hours)
     names, places = itertools.count(), itertools.count()
     slots: list[tuple[bytes, list[bytes], int, int]] = [
-        _entity(next(names), hosts, turn * LIFE // ACTIVE) for turn in range(ACTIVE)
+        _entity(next(names), hosts, turn * LIFE // active) for turn in range(active)
     ]
     while True:
         times = np.arange(BLOCK) * STEP_MS + first_ms
@@ -28,7 +28,7 @@ def churn(first_ms: int, hours: tuple[int, int] = (8, 14)) -> Iterator[list[tupl
         stamps = np.datetime_as_string(times.astype("datetime64[ms]"), timezone="UTC").astype("S")
         block = []
         for stamp in stamps:
-            slot = next(places) % ACTIVE
+            slot = next(places) % active
             name, tails, start, done = slots[slot]
             level, rest = tails[(start + done) % len(tails)].split(b" ", 1)
             block.append((name, b"%s %s %s %s" % (stamp, level, name, rest)))

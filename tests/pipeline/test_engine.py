@@ -173,3 +173,19 @@ def test_a_dead_letter_of_a_record_that_is_mostly_key_fits_into_a_request():
     (letter,) = engine.process([batch(frame)]).outputs
     assert len(letter.key or b"") + len(letter.value) < 600 * 1024
     assert dict(letter.headers)["longwatch.truncated"] == b"true"
+
+
+def test_records_in_chunks_give_what_they_give_in_one_piece():
+    """A batch joined from several polls is a frame of chunks; late events among them once ended the worker."""
+    lines = [line.encode() for line in demo_frame((9, 10))["line"][:600]]
+    # Two in every second chunk: none in the first is what it took.
+    for place in (place + more for place in range(75, 600, 100) for more in (0, 5)):
+        lines.insert(place, lines[place - 55])
+    records = as_records(lines)
+    chunked, whole = started()[0], started()[0]
+    found: list[Output] = []
+    for start in range(0, len(lines), 100):
+        parts = [as_records(lines[at : at + 50], at) for at in (start, start + 50)]
+        found += chunked.process([batch(pl.concat(parts, rechunk=False))]).outputs
+    assert essence(found) == essence(run(whole, records, []))
+    assert {output.kind for output in found} >= {Kind.LATE, Kind.ALERT}

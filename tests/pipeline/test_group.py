@@ -18,7 +18,7 @@ class Fetched:
     rebalance: Callable[[], Any] = lambda: None
     sought: list[int] = field(default_factory=list)
 
-    def poll(self) -> list[RecordBatch]:
+    def poll(self, timeout_ms: int) -> list[RecordBatch]:
         self.rebalance()
         return [self.records]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
-from longwatch.pipeline.windows import PartitionWindows
+from longwatch.pipeline.windows import PartitionWindows, _cell_end
 
 SECOND = 1000
 
@@ -204,7 +204,9 @@ def test_an_open_window_keeps_its_own_lines_only():
     state = PartitionWindows(WindowRules())
     events = events_frame(rows).with_columns(line=pl.lit("x" * 1000))
     window = state.advance(records_frame(events), events).windows[0]
-    assert sum(lines.estimated_size() for lines in window.columns._lines) < 2000
+    assert window.columns._lines == ["x" * 1000]
+    assert window.columns["offset"].base.nbytes < 2000
+    assert window.columns.tail(1).matrix.base is None
 
 
 def test_entities_do_not_all_close_at_the_same_grid_line():
@@ -223,3 +225,28 @@ def test_a_window_of_65536_events_is_ordinary(length):
     closed, _, _ = run(WindowRules(max_events=length), events, list(range(0, length, 997)))
     assert [w.num_events for w in closed] == [length]
     assert closed[0].columns.line(length - 1) == f"line {length - 1}"
+
+
+def test_windows_that_only_grow_are_the_same_as_those_that_are_looked_at_row_by_row(monkeypatch):
+    """The short way for an entity whose window just becomes longer against the way that all others go."""
+    rules = WindowRules(40, 60 * SECOND, 150 * SECOND, overlap=2, allowed_lateness_ms=30 * SECOND)
+    disorder = np.random.default_rng(3)
+    # Out of order by more than the steps, so that a cell's end lies between events; a pause after every 31 of them.
+    times = [(i * 3 + i // 31 * 80 - int(back)) * SECOND for i, back in enumerate(disorder.integers(0, 30, 400))]
+    rows = [(i, time, f"host-{i % 3}", i % 11) for i, time in enumerate(times)]
+    events, cuts = events_frame(rows), list(range(0, 400, 23))
+    short = run(rules, events, cuts)
+    monkeypatch.setattr(PartitionWindows, "_appends", lambda *_: False)
+    long = run(rules, events, cuts)
+    assert [describe(window) for window in short[0]] == [describe(window) for window in long[0]] != []
+    assert open_windows(short[2]) == open_windows(long[2]) != []
+
+
+def test_an_event_behind_the_cell_ends_the_window_though_an_earlier_time_follows_it():
+    rules = WindowRules(max_duration_ms=150 * SECOND, allowed_lateness_ms=10 * SECOND)
+    end = _cell_end("a", 0, rules.max_duration_ms)
+    times = [end - 20 * SECOND, end + SECOND, end - SECOND]
+    for cuts in ([1], [1, 2], []):
+        closed, late, state = run(rules, events_frame([(i, at, "a", 1) for i, at in enumerate(times)]), cuts)
+        assert [window.columns["offset"].tolist() for window in closed] == [[0]]
+        assert (late, state.num_open) == ([], 1)

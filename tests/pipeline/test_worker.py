@@ -272,3 +272,68 @@ def test_progress_and_what_is_held_are_logged_now_and_then(log):
     told = [entry for entry in logged if entry["event"] == "progress"]
     assert [entry["records"] for entry in told] == [300, 600, 900, 1200]
     assert all(entry["open_windows"] > 0 and entry["pending"] == 0 for entry in told)
+
+
+GATHERED = {"gather_records": 350, "gather_s": 3600.0}
+
+
+def make_gathering_worker(log, store) -> tuple[Worker, FilesSource]:
+    source = open_source(log)
+    worker = Worker(source, demo_engine(CONFIG), store, ManualClock(), WorkerSettings(1e9, **GATHERED))
+    worker.assigned(source.partitions)
+    return worker, source
+
+
+def test_records_that_waited_for_others_give_the_same_alerts_in_fewer_batches(log):
+    calm, gathered = MemoryStore(), MemoryStore()
+    make_worker(log, calm)[0].run(threading.Event())
+    worker, _ = make_gathering_worker(log, gathered)
+    sizes, process = [], worker._engine.process
+    worker._engine.process = lambda batches: sizes.extend(len(each.frame) for each in batches) or process(batches)
+    worker.run(threading.Event())
+    assert sizes == [400, 400, 400]
+    assert messages(gathered) == messages(calm) != []
+
+
+def test_records_that_wait_are_finished_before_a_dead_letter_behind_them_moves_the_position(log):
+    store = MemoryStore()
+    worker, source = make_gathering_worker(log, store)
+    (partition,) = source.partitions
+    worker.step()
+    worker.dead_letter(unreadable(partition, 100, 110, "CorruptRecordError"), 110)
+    assert worker.progress.records == 100
+    worker.commit()
+    assert store.positions[partition].next_offset == 110
+
+
+@pytest.mark.parametrize(("give_up", "records"), [("revoked", 100), ("lost", 0)])
+def test_records_that_wait_are_finished_for_the_next_owner_and_dropped_when_it_has_them_already(log, give_up, records):
+    store = MemoryStore()
+    worker, source = make_gathering_worker(log, store)
+    worker.step()
+    getattr(worker, give_up)(source.partitions)
+    assert worker.progress.records == records
+    assert {position.next_offset for position in store.positions.values()} == ({records} - {0})
+    assert worker._gathered.num_records == 0
+
+
+def test_records_that_wait_are_committed_when_the_worker_is_told_to_stop(log):
+    store, stop = MemoryStore(), threading.Event()
+    worker, _ = make_gathering_worker(log, store)
+    worker.step()
+    stop.set()
+    worker.run(stop)
+    assert [position.next_offset for position in store.positions.values()] == [100]
+
+
+def test_records_that_wait_are_read_again_after_an_aborted_commit(log):
+    calm, shaken = MemoryStore(), AbortingStore(aborts={1})
+    make_worker(log, calm)[0].run(threading.Event())
+    worker, _ = make_gathering_worker(log, shaken)
+    for _ in range(5):
+        worker.step()
+    assert worker._gathered.num_records == 100
+    worker.commit()
+    assert worker._gathered.num_records == 0
+    worker.run(threading.Event())
+    assert messages(shaken) == messages(calm)

@@ -13,6 +13,7 @@ from unittest import mock
 from longwatch.pipeline import kafka_client
 from longwatch.pipeline.engine import Assigned, Engine
 from longwatch.pipeline.errors import FencedError
+from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.kafka_producer import TransactionalProducer
 from longwatch.pipeline.kafka_reader import Reader
@@ -257,6 +258,26 @@ def go_on_where_an_unknown_commit_would_have_ended():
 
 
 @mutant
+def keep_records_that_wait_when_their_partition_is_read_again():
+    """What was gathered before a rebalance or an aborted commit is processed beside what is read again."""
+
+    def read_again(self):
+        kept = dict(self._gathered._batches)
+        real(self)
+        self._gathered._batches = kept
+        self._gathered.num_records = sum(len(each.frame) for held in kept.values() for each in held)
+
+    real = Worker._read_again
+    return Worker, "_read_again", read_again
+
+
+@mutant
+def keep_records_that_wait_of_partitions_that_went():
+    """What was gathered of a partition is processed even after it was let go and given back."""
+    return Gathering, "drop", lambda self, partitions: None
+
+
+@mutant
 def go_on_after_a_call_that_failed():
     """What a poll had in hand when one of its calls failed is not read again."""
     return Worker, "_fall_behind", lambda self, error: None
@@ -328,7 +349,7 @@ def ask_the_end_of_the_log_again():
 @mutant
 def give_what_was_fetched_before_a_seek():
     """Records fetched before a callback moved the position are handed over."""
-    return GroupSource, "poll", lambda self: self._kafka.poll()
+    return GroupSource, "poll", lambda self, timeout_ms=0: self._kafka.poll(timeout_ms)
 
 
 # -- when partitions come and go ------------------------------------------------------------------------------------

@@ -52,6 +52,10 @@ class _Patience(Watchdog):
         yield
 
 
+GATHER_S = 0.12
+"""Two or three rounds of the simulator: long enough that a rebalance or a kill meets records that wait."""
+
+
 class SimulatedPort:
     """The product's edge to Kafka, on the simulated cluster."""
 
@@ -61,7 +65,7 @@ class SimulatedPort:
         self.producers: list[Producer] = []
         self.consumers: list[Consumer] = []
 
-    def open_consumer(self, settings: KafkaSettings, *, group: bool = False) -> Any:
+    def open_consumer(self, settings: KafkaSettings, *, group: bool = False, columns: bool = False) -> Any:
         self.consumers.append(Consumer(self.cluster, self.fate, consumer_options(settings, group=group)))
         return self.consumers[-1]
 
@@ -120,7 +124,8 @@ class Process:
 
     def _step(self) -> None:
         if self._worker is None:
-            settings = WorkerSettings(0.5, idle_timeout_ms=simulated_config().windows.idle_timeout.ms)  # type: ignore[union-attr]
+            idle_ms = simulated_config().windows.idle_timeout.ms  # type: ignore[union-attr]
+            settings = WorkerSettings(0.5, gather_records=8, gather_s=GATHER_S, idle_timeout_ms=idle_ms)
             self._opened = open_kafka_worker(
                 simulated_config(), light_engine(), self._cluster.clock, settings, self.instance, port=self.port
             )

@@ -1,0 +1,94 @@
+"""A fetch's records as columns over the bytes they came in; knows nothing of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from longwatch.pipeline.kafka_kernel import FIELDS, KEY_AT, KEY_SIZE, OFFSET, TIMESTAMP, VALUE_AT, VALUE_SIZE
+from longwatch.pipeline.records import RECORD_SCHEMA
+
+
+@dataclass(frozen=True)
+class RecordColumns:
+    """Records of one partition: rows of `kafka_kernel` as `columns` [FIELDS, n], their keys and values in `content`."""
+
+    content: bytes
+    columns: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.columns.shape[1])
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record."""
+        return int(self.columns[OFFSET, -1])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Bytes of each record's key and value."""
+        both: NDArray[np.int64] = np.maximum(self.columns[[KEY_SIZE, VALUE_SIZE]], 0).sum(axis=0)
+        return both
+
+    def since(self, offset: int) -> RecordColumns:
+        """The records from that offset on."""
+        return self.rows(int(np.searchsorted(self.columns[OFFSET], offset)), len(self))
+
+    def rows(self, start: int, stop: int) -> RecordColumns:
+        """Records start:stop over the same bytes."""
+        return RecordColumns(self.content, self.columns[:, start:stop])
+
+    @classmethod
+    def of(cls, records: Sequence[Any]) -> RecordColumns:
+        """Columns of the client library's records."""
+        columns = np.empty((FIELDS, len(records)), np.int64)
+        for rows, name in ((KEY_AT, "key"), (VALUE_AT, "value")):
+            columns[rows + 1] = [-1 if (found := getattr(each, name)) is None else len(found) for each in records]
+        columns[OFFSET] = [each.offset for each in records]
+        columns[TIMESTAMP] = [each.timestamp for each in records]
+        sizes = np.maximum(columns[[KEY_SIZE, VALUE_SIZE]], 0)
+        ends = np.cumsum(sizes.T.reshape(-1)).reshape(-1, 2).T
+        columns[[KEY_AT, VALUE_AT]] = ends - sizes
+        return cls(b"".join(part for each in records for part in (each.key, each.value) if part), columns)
+
+
+class Taken:
+    """What the client library takes for a list of records: as long as there are records, a few parts to go through."""
+
+    def __init__(self, parts: list[RecordColumns]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[RecordColumns]:
+        return iter(self._parts)
+
+
+def columns_frame(parts: Sequence[RecordColumns]) -> pl.DataFrame:
+    """The records of all parts, in order, in RECORD_SCHEMA."""
+    shifts = np.cumsum([0, *(len(part.content) for part in parts[:-1])])
+    columns = np.concatenate([part.columns for part in parts], axis=1)
+    columns[[KEY_AT, VALUE_AT]] += np.repeat(shifts, [len(part) for part in parts])
+    content = parts[0].content if len(parts) == 1 else b"".join(part.content for part in parts)
+    names = {
+        "offset": OFFSET,
+        "timestamp_ms": TIMESTAMP,
+        "ka": KEY_AT,
+        "ks": KEY_SIZE,
+        "va": VALUE_AT,
+        "vs": VALUE_SIZE,
+    }
+    frame = pl.DataFrame({name: columns[row] for name, row in names.items()})
+    spans = [_span(content, "ka", "ks").alias("key"), _span(content, "va", "vs").alias("value")]
+    return frame.select_seq("offset", "timestamp_ms", *spans).cast(RECORD_SCHEMA)
+
+
+def _span(content: bytes, start: str, size: str) -> pl.Expr:
+    spans = pl.lit(content).bin.slice(pl.col(start), pl.max_horizontal(pl.col(size), 0))
+    return pl.when(pl.col(size) >= 0).then(spans)

@@ -1,0 +1,29 @@
+"""What a worker has done since it started, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from longwatch.pipeline.outputs import Kind, Output
+
+_NAMES = {Kind.ALERT: "alerts", Kind.DEAD_LETTER: "dead_letters", Kind.LATE: "late"}
+
+
+@dataclass
+class Progress:
+    """Counts since the start."""
+
+    records: int = 0
+    alerts: int = 0
+    dead_letters: int = 0
+    late: int = 0
+    commits: int = 0
+    aborted: int = 0
+
+    def count(self, records: int, outputs: Iterable[Output]) -> None:
+        """Add so many records, and what they led to."""
+        self.records += records
+        for output in outputs:
+            name = _NAMES[output.kind]
+            setattr(self, name, getattr(self, name) + 1)

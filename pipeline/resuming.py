@@ -1,0 +1,25 @@
+"""What the log says of a partition that is taken up again."""
+
+from __future__ import annotations
+
+import structlog
+
+from longwatch.pipeline.checkpoint import Position
+from longwatch.pipeline.records import Partition
+
+log = structlog.get_logger("longwatch.worker")
+
+
+def announce(partition: Partition, position: Position, replay_from: int) -> None:
+    """Log from where a partition is read again, and whether what its windows began with is gone."""
+    distance = position.next_offset - replay_from
+    log.info("resumed", partition=str(partition), offset=position.next_offset, replay=distance)
+    if replay_from > position.metadata.replay_from:
+        log.warning(
+            "history_truncated",
+            partition=str(partition),
+            wanted=position.metadata.replay_from,
+            first_kept=replay_from,
+            effect="alerts of windows that began before are marked partial",
+            action="raise the topic's retention above windows.max_duration",
+        )
