@@ -12,6 +12,6 @@ lock() {
         --custom-compile-command 'make lock' --constraint ops/locks/constraints.in --output-file "ops/locks/$out" "$@"
 }
 lock uv.txt ops/locks/uv.in "$@"
-lock cpu.txt pyproject.toml --extra cpu --group build "$@"
-lock gpu.txt pyproject.toml --extra gpu --group build "$@"
-lock dev.txt pyproject.toml --extra cpu --extra train --extra bench --group build --group dev "$@"
+lock cpu.txt pyproject.toml --extra cpu --extra web --group build "$@"
+lock gpu.txt pyproject.toml --extra gpu --extra web --group build "$@"
+lock dev.txt pyproject.toml --extra cpu --extra train --extra bench --extra web --group build --group dev "$@"

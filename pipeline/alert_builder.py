@@ -22,7 +22,9 @@ from longwatch.pipeline.alerts import (
     WindowNote,
     iso_time,
 )
+from longwatch.pipeline.carriers import carriers
 from longwatch.pipeline.detection import AlertKind, Detection
+from longwatch.pipeline.feedback.silence import Carrier, Silence, Subject
 from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import Window
@@ -30,6 +32,7 @@ from longwatch.pipeline.window_state import Window
 TEMPLATE_CHARACTERS = 512
 """A longer template is cut in an alert, so that 100 top events, each character escaped, fit into a 1 MiB request."""
 
+NO_SILENCE = Silence()
 EXPECTED_CHARACTERS = 128
 LEAST_SHARE = 0.1
 
@@ -42,6 +45,7 @@ class Touched:
     window: Window
     silent_below: int
     partial: bool = False
+    silence: Silence = NO_SILENCE
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,23 @@ class AlertBuilder:
     instance: str = ""
     successors: Successors = field(default_factory=Successors.none)
 
-    def build(self, item: Touched, detection: Detection, message: Message, trigger_offset: int) -> Alert:
+    def subject(self, item: Touched, detection: Detection, message: Message) -> Subject:
+        """The message as marks and rules see it."""
+        window = item.window
+        found = carriers(window, detection, message.stop, self.evidence_names)
+        named = [Carrier(each.digest, self._template(window, each.template_id)) for each in found]
+        row = min(detection.first_row + message.stop - 1, len(window.columns) - 1)
+        return Subject(message.rule, message.kind, window.entity, named, int(window.columns["event_time_ms"][row]))
+
+    def build(
+        self,
+        item: Touched,
+        detection: Detection,
+        message: Message,
+        trigger_offset: int,
+        subject: Subject,
+        suppressed_by: str | None = None,
+    ) -> Alert:
         """The alert message due at the record `trigger_offset`."""
         partition, window = item.partition, item.window
         best = float(detection.scores.of(message.kind)[: message.stop].max())
@@ -89,6 +109,8 @@ class AlertBuilder:
             digests=self.digests,
             partial=item.partial,
             instance=self.instance,
+            pattern=subject.pattern,
+            suppressed_by=suppressed_by or msgspec.UNSET,
         )
 
     def _top_rows(self, detection: Detection, message: Message) -> list[int]:

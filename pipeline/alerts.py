@@ -87,7 +87,10 @@ class Digests(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One message of an alert's life; `alert_id` and `revision` together are unique, whatever crashed in between."""
+    """One message of an alert's life; `alert_id` and `revision` together are unique, whatever crashed in between.
+
+    `pattern` names what carries it, for a mark to recognise; `suppressed_by` is there only where something silenced it.
+    """
 
     schema: str
     alert_id: str
@@ -104,6 +107,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=False):
     digests: Digests
     partial: bool
     instance: str
+    pattern: list[str] = []
+    suppressed_by: str | msgspec.UnsetType = msgspec.UNSET
 
     def encode(self) -> bytes:
         """Alert as JSON, fields in the order of the schema."""

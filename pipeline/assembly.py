@@ -26,6 +26,7 @@ from longwatch.pipeline.detection import AlertKind
 from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
+from longwatch.pipeline.feedback.configured import Past, silencer_for
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
 from longwatch.pipeline.window_state import WindowRules
@@ -79,11 +80,18 @@ def window_rules(windows: WindowsConfig) -> WindowRules:
 
 
 def build_engine(
-    config: Config, model: Model, *, instance: str = "", keep_scores: bool = False, spare_top_events: int = 0
+    config: Config,
+    model: Model,
+    *,
+    instance: str = "",
+    keep_scores: bool = False,
+    spare_top_events: int = 0,
+    past: Past | None = None,
 ) -> Engine:
     """Engine of a configuration; `keep_scores` also gives every event's scores.
 
     `spare_top_events` more than configured are named in alerts, for `verify`, which looks for the configured ones.
+    `past` holds marks and, for a replay, where they took effect.
     """
     bundle = model.bundle
     digests = Digests(bundle.digest, config.digest, model.templates.digest)
@@ -106,6 +114,7 @@ def build_engine(
         detector,
         (bundle.digest, config.digest),
         keep_scores=keep_scores,
+        silencer=silencer_for(config, past or Past()),
     )
 
 

@@ -13,7 +13,8 @@ from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import NEVER_MS
 
-VERSION = 1
+VERSION, WITH_MARKS = 1, 2
+"""A commit under marks has a version of its own: who does not know of marks must not go on from it."""
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -21,7 +22,9 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `event_time` and `arrival` are the partition's highest event time and arrival before `replay_from`, from which the
     watermark and the search for silence go on; `bundle` and `config` are the digests (first 16 hex digits) that the
-    outputs up to here were made with. `moved` is where thresholds that follow the stream stand.
+    outputs up to here were made with. `moved` is where thresholds that follow the stream stand. `marks` are the steps
+    (moment, how much of the log of marks is in force from it on) that are needed to rebuild what was silenced since
+    `replay_from`.
     """
 
     v: int
@@ -31,6 +34,12 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     config: str
     arrival: int = -1
     moved: Moved | None = None
+    marks: tuple[tuple[int, int], ...] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def steps(self) -> tuple[tuple[int, int], ...]:
+        """`marks`, empty where there are none."""
+        return () if self.marks is msgspec.UNSET else self.marks
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -61,7 +70,7 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
         return Position(next_offset, Metadata(VERSION, next_offset, NEVER_MS, "", ""))
     try:
         version = msgspec.json.decode(metadata, type=_Version).v
-        if version == VERSION:
+        if version in (VERSION, WITH_MARKS):
             return Position(next_offset, msgspec.json.decode(metadata, type=Metadata))
     except msgspec.DecodeError as error:
         raise StateError(
@@ -69,7 +78,8 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
             hint="give the pipeline a name of its own, or reset the group's offsets with Kafka's consumer-groups tool",
         ) from error
     raise StateError(
-        f"{partition}@{next_offset}: committed by checkpoint version {version}, this longwatch reads {VERSION}",
+        f"{partition}@{next_offset}: committed by checkpoint version {version}, this longwatch reads {VERSION} "
+        f"and {WITH_MARKS}",
         hint="run the longwatch version that committed it, or a newer one",
     )
 

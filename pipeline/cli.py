@@ -21,6 +21,7 @@ from longwatch.pipeline.cli_check import doctor, verify
 from longwatch.pipeline.cli_command import ConfigPath, Instance, Settings, epilog, execute
 from longwatch.pipeline.cli_command import overrides as overrides_of
 from longwatch.pipeline.cli_deploy import export, optimize
+from longwatch.pipeline.cli_feedback import feedback
 from longwatch.pipeline.cli_history import backtest, explain
 from longwatch.pipeline.cli_relay import dlq, relay
 from longwatch.pipeline.console import write_error, write_line
@@ -35,6 +36,8 @@ _EXTRAS = {
     "onnxruntime": "cpu",
     "sklearn": "bench",
     "matplotlib": "bench",
+    "starlette": "web",
+    "uvicorn": "web",
 }
 
 # Typer carries its own copy of click since 0.20, so the base of its usage errors is found, not imported.
@@ -86,7 +89,7 @@ Start with:
 
 
 # Verbs that have verbs of their own, and which verb each stands behind.
-_AFTER = {"dlq": "relay", "bundle": "optimize"}
+_AFTER = {"dlq": "relay", "feedback": "explain", "bundle": "optimize"}
 
 
 class _Verbs(TyperGroup):
@@ -227,6 +230,7 @@ app.command(short_help="Say why an alert was raised.", epilog=epilog("longwatch 
 )
 
 
+app.add_typer(feedback)
 app.command(
     short_help="Judge the detector beside cheap floors.", epilog=epilog("longwatch bench adfa_ld --data data --seeds 3")
 )(bench)

@@ -17,9 +17,10 @@ def backtest(
     end: Annotated[str | None, typer.Option(help="Event time to stop before, ISO 8601.")] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV of known incidents to compare with.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for alerts and report.")] = Path("backtest"),
+    marks: Annotated[Path | None, typer.Option(help="Marks of `feedback export`, to heed where they were.")] = None,
 ) -> int:
     """Replay history through the same code and report the alerts that would have been raised."""
-    options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out}
+    options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out, "marks": marks}
     return execute(context, "backtest", config=config, overrides=overrides(settings), **options)
 
 

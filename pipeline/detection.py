@@ -44,10 +44,15 @@ class Scores:
 
 @dataclass
 class AlertState:
-    """How far an alert has come; `level` 0 is not open, and rises as the excess over the threshold doubles."""
+    """How far an alert has come; `level` 0 is not open, and rises as the excess over the threshold doubles.
+
+    `told` says whether a message of it was raised, `silenced_by` what silenced the last one that was not.
+    """
 
     level: int = 0
     revision: int = 0
+    told: bool = False
+    silenced_by: str | None = None
 
 
 @dataclass
@@ -60,14 +65,19 @@ class Detection:
     level: float | None = None
     parts: list[Scores] = field(default_factory=list)
     alerts: dict[AlertKind, AlertState] = field(default_factory=dict)
+    rule: str = ""
+    newest: Scores | None = None
+    highest_event: float = 0.0
 
     def add(self, scores: Scores) -> int:
         """Append scores of the next events; gives how many there were before."""
         before = self.num_scores
         if len(scores):
             # Joined, and so copied: a slice would keep its whole batch in memory for as long as the window is open.
-            self.parts.append(Scores.join([scores]))
+            self.newest = Scores.join([scores])
+            self.parts.append(self.newest)
             self.num_scores += len(scores)
+            self.highest_event = max(self.highest_event, float(scores.event.max()))
         if len(self.parts) > _MAX_PARTS:
             self.parts = [Scores.join(self.parts)]
         return before

@@ -7,7 +7,7 @@ partition are a function of its records, and a restarted worker leaves out exact
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
@@ -20,12 +20,13 @@ from longwatch.model.scorer import Calibration, Evidence, Pace, Scorer, WindowTo
 from longwatch.pipeline.alert_builder import AlertBuilder, Message, Touched
 from longwatch.pipeline.alerts import Lifecycle, ThresholdNote
 from longwatch.pipeline.detection import AlertKind, AlertState, Detection, Scores, escalations
+from longwatch.pipeline.feedback.silence import Subject, moment_of
 from longwatch.pipeline.moving import Closing, MovingThresholds, in_order
 from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.packing import pack
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.score_log import score_frame
-from longwatch.pipeline.window_state import Window
+from longwatch.pipeline.window_state import PARTITION_IDLE, Window
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class Detector:
         detection = self._detection(item.window)
         before = detection.add(scores)
         rule = self._rule(item)
+        detection.rule = rule.name
         for kind in rule.thresholds:
             threshold = self._threshold(rule, kind, detection)
             state = detection.alerts.setdefault(kind, AlertState())
@@ -149,16 +151,37 @@ class Detector:
                 lifecycle: Lifecycle = "update" if state.level else "open"
                 state.level, state.revision = level, state.revision + 1
                 message = Message(kind, rule.name, threshold, lifecycle, state.revision, before + row + 1)
-                yield from self._emit(item, detection, message)
+                yield from self._emit(item, detection, state, message)
             if state.level and item.window.close is not None:
                 message = Message(kind, rule.name, threshold, "close", state.revision + 1, before + len(scores))
-                yield from self._emit(item, detection, message)
+                yield from self._emit(item, detection, state, message)
 
-    def _emit(self, item: Touched, detection: Detection, message: Message) -> Iterator[Output]:
+    def _emit(self, item: Touched, detection: Detection, state: AlertState, message: Message) -> Iterator[Output]:
+        """One message, raised or silenced; those below `silent_below` are only decided again, for what comes after."""
         trigger = _trigger(item.window, detection.first_row + message.stop - 1, message.lifecycle)
-        if trigger >= item.silent_below:
-            alert = self._builder.build(item, detection, message, trigger)
-            yield Output(Kind.ALERT, item.partition, trigger, alert.alert_id.encode(), alert.encode())
+        is_due = trigger >= item.silent_below
+        if not is_due and not item.silence.is_possible:
+            state.told = True
+            return
+        subject = self._builder.subject(item, detection, message)
+        by = _silenced_by(item, state, message, subject, trigger)
+        if by is None and message.lifecycle == "update" and not state.told:
+            # Whoever reads alerts hears of this one for the first time.
+            message = replace(message, lifecycle="open")
+        state.told, state.silenced_by = state.told or by is None, by
+        if is_due:
+            alert = self._builder.build(item, detection, message, trigger, subject, by)
+            kind = Kind.ALERT if by is None else Kind.SUPPRESSED
+            yield Output(kind, item.partition, trigger, alert.alert_id.encode(), alert.encode())
+
+
+def _silenced_by(item: Touched, state: AlertState, message: Message, subject: Subject, trigger: int) -> str | None:
+    """What silences a message; a close goes where its alert went: one that was raised ends before all eyes."""
+    close = item.window.close
+    if message.lifecycle == "close":
+        return None if state.told else state.silenced_by
+    by_silence = close is not None and close.reason == PARTITION_IDLE and trigger == close.trigger_offset
+    return item.silence.by(subject, moment_of(trigger, after_silence=not by_silence))
 
 
 def _final(scores: Scores, detection: Detection) -> float:

@@ -10,10 +10,12 @@ from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import ConfigError, StateError
+from longwatch.pipeline.feedback.mark_file import FileMarkLog
 from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.sinks.embedded import Deliver, EmbeddedStore
 from longwatch.pipeline.sinks.streams import LineFile, LineStream
 from longwatch.pipeline.sources.local import open_local
+from longwatch.pipeline.watch import UNWATCHED, Watch
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
 
@@ -26,6 +28,7 @@ def open_embedded_worker(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     deliver: list[Deliver] | None = None,
+    watch: Watch = UNWATCHED,
 ) -> Iterator[Worker]:
     """A worker with its partitions assigned; `deliver` also gets every committed alert.
 
@@ -45,7 +48,8 @@ def open_embedded_worker(
         receivers.append(LineStream(sys.stdout))
     source = open_local(config, clock)
     store = EmbeddedStore(sink.database, receivers)
-    worker = Worker(source, engine, store, clock, settings, on_progress=on_progress)
+    marks = None if config.feedback is None else FileMarkLog(config.feedback.file, engine.marks)
+    worker = Worker(source, engine, store, clock, settings, on_progress=on_progress, watch=watch, marks=marks)
     try:
         worker.assigned(source.partitions)
         yield worker

@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from longwatch.pipeline.alert_builder import Touched
-from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
+from longwatch.pipeline.alert_builder import NO_SILENCE, Touched
+from longwatch.pipeline.checkpoint import VERSION, WITH_MARKS, Metadata, Position
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector
+from longwatch.pipeline.feedback.marks import MarkBook
+from longwatch.pipeline.feedback.silence import MOST_STEPS, Effect, Silence, Silencer, moment_of
 from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, originals
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.window_state import Window, WindowRules
 from longwatch.pipeline.windows import PartitionWindows
+
+RAISE_ALL = Silencer()
 
 
 @dataclass
@@ -32,15 +37,22 @@ class Assigned:
     committed: int
     partial_below: int = -1
     moving: MovingThresholds = field(default_factory=MovingThresholds)
+    silence: Silence = NO_SILENCE
+    silence_closed_at: int = -1
+    unsaid: list[Effect] = field(default_factory=list)
 
 
 @dataclass
 class Result:
-    """What a batch of records led to; `score_frames` holds every event score, for backtests."""
+    """What a batch of records led to; `score_frames` holds every event score, for backtests.
+
+    `touched` are the windows scored on the way, which go on changing.
+    """
 
     outputs: list[Output] = field(default_factory=list)
     score_frames: list[pl.DataFrame] = field(default_factory=list)
     num_records: int = 0
+    touched: list[Touched] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ class Engine:
         digests: tuple[str, str],
         *,
         keep_scores: bool = False,
+        silencer: Silencer = RAISE_ALL,
     ) -> None:
         self._decoder = decoder
         self._templates = templates
@@ -70,6 +83,7 @@ class Engine:
         self._detector = detector
         self._bundle, self._config = (digest[:16] for digest in digests)
         self._keep_scores = keep_scores
+        self._silencer = silencer
         self._assigned: dict[Partition, Assigned] = {}
 
     def assign(self, partition: Partition, position: Position | None, start: int, *, readable_from: int = 0) -> int:
@@ -79,18 +93,29 @@ class Engine:
         that began there are cut, and their alerts say `partial`.
         """
         if position is None:
-            self._assigned[partition] = Assigned(PartitionWindows(self._rules), start, start)
+            windows, silence = PartitionWindows(self._rules), self._silencer.of(partition, ())
+            self._assigned[partition] = Assigned(windows, start, start, silence=silence)
             return start
         replay_from = max(position.metadata.replay_from, readable_from)
         partial = position.next_offset if replay_from > position.metadata.replay_from else -1
         windows = PartitionWindows(self._rules, position.metadata.event_time, position.metadata.arrival)
         moving = MovingThresholds.from_saved(position.metadata.moved)
-        self._assigned[partition] = Assigned(windows, replay_from, position.next_offset, partial, moving)
+        silence = self._silencer.of(partition, position.metadata.steps)
+        state = Assigned(windows, replay_from, position.next_offset, partial, moving, silence)
+        if replay_from == position.next_offset:
+            # Nothing is open there: silence may have closed it, and then what it closed is committed.
+            state.silence_closed_at = position.next_offset
+        self._assigned[partition] = state
         return replay_from
 
     def forget(self, partition: Partition) -> None:
         """Drop a partition's state: another worker has it now."""
         self._assigned.pop(partition, None)
+
+    @property
+    def marks(self) -> MarkBook:
+        """The book of marks that its alerts are silenced by; a log that is followed adds to it."""
+        return self._silencer.book
 
     @property
     def partitions(self) -> list[Partition]:
@@ -102,7 +127,7 @@ class Engine:
         batches = [batch for batch in batches if batch.partition in self._assigned and len(batch.frame)]
         digested = [self._digest(batch) for batch in batches]
         touched = [item for part in digested for item in part.touched]
-        result = Result([output for part in digested for output in part.outputs])
+        result = Result([*self._effects(), *(output for part in digested for output in part.outputs)])
         result.num_records = sum(len(batch.frame) for batch in batches)
         return self._detect(touched, result)
 
@@ -119,13 +144,48 @@ class Engine:
     def close_idle(self, partition: Partition) -> Result:
         """Close a silent partition's windows, as the next record would after such a silence."""
         state = self._assigned[partition]
-        windows = state.windows.close_all(max(state.next_offset, state.committed))
+        trigger = state.silence_closed_at = max(state.next_offset, state.committed)
+        windows = state.windows.close_all(trigger)
         return self._detect([self._touch(partition, window) for window in windows], Result())
+
+    def heed(self, upto: int) -> Result:
+        """Have the marks before `upto` of their log in force from here on, in every partition; says where in each.
+
+        Of a partition that is rebuilt it is said once it is, for its position is committed only then. One whose steps
+        fill a commit's metadata waits until its oldest open window closes.
+        """
+        for partition, state in self._assigned.items():
+            offset = max(state.next_offset, state.committed)
+            timeline, kept = state.silence.timeline, self._steps(state)
+            if timeline.last >= upto or len(kept) >= MOST_STEPS:
+                continue
+            after_silence = state.silence_closed_at == offset
+            effect = Effect(partition.topic, partition.topic_id, partition.partition, offset, after_silence, upto)
+            timeline.steps[:] = [*kept, effect.step]
+            state.unsaid.append(effect)
+        return Result(self._effects())
+
+    def _effects(self) -> list[Output]:
+        """What is to be recorded now of where marks took effect."""
+        told: list[Output] = []
+        for partition, state in self._assigned.items():
+            if state.unsaid and not behind(state):
+                key = str(partition).encode()
+                told += [
+                    Output(Kind.EFFECT, partition, each.offset, key, msgspec.json.encode(each)) for each in state.unsaid
+                ]
+                state.unsaid = []
+        return told
 
     def silent_since_ms(self, partition: Partition) -> int | None:
         """Arrival time of the last record of a partition that has open windows; None where nothing waits."""
         windows = self._assigned[partition].windows
         return windows.last_timestamp_ms if windows.num_open and windows.last_timestamp_ms >= 0 else None
+
+    @property
+    def next_offsets(self) -> dict[Partition, int]:
+        """The next record to take of each assigned partition."""
+        return {partition: state.next_offset for partition, state in self._assigned.items()}
 
     @property
     def num_open_windows(self) -> int:
@@ -144,8 +204,21 @@ class Engine:
     def _position(self, state: Assigned) -> Position:
         point = state.windows.replay_point(state.next_offset)
         moved = state.moving.saved(point.offset) if self._detector.moves else None
-        metadata = Metadata(VERSION, *point[:2], self._bundle, self._config, point.arrival_ms, moved)
-        return Position(state.next_offset, metadata)
+        steps = self._steps(state)
+        told = Metadata(
+            WITH_MARKS if steps else VERSION,
+            *point[:2],
+            self._bundle,
+            self._config,
+            point.arrival_ms,
+            moved,
+            steps or msgspec.UNSET,
+        )
+        return Position(state.next_offset, told)
+
+    def _steps(self, state: Assigned) -> tuple[tuple[int, int], ...]:
+        first = state.windows.replay_point(state.next_offset).offset
+        return state.silence.timeline.since(moment_of(first, after_silence=False))
 
     def _digest(self, batch: RecordBatch) -> _Digested:
         """Windows of one batch; what lies below the committed offset only rebuilds them, silently."""
@@ -167,7 +240,7 @@ class Engine:
 
     def _touch(self, partition: Partition, window: Window) -> Touched:
         state = self._assigned[partition]
-        return Touched(partition, window, state.committed, window.first_offset < state.partial_below)
+        return Touched(partition, window, state.committed, window.first_offset < state.partial_below, state.silence)
 
     def _events(self, batch: RecordBatch) -> tuple[pl.DataFrame, pl.DataFrame]:
         decoded = self._decoder.decode(batch.frame)
@@ -179,6 +252,7 @@ class Engine:
             alerts, frames = self._detector.detect(touched, moving, keep_scores=self._keep_scores)
             result.outputs += alerts
             result.score_frames += frames
+            result.touched = touched
         return result
 
 

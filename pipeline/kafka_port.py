@@ -29,9 +29,9 @@ class Port(Protocol):
         ...
 
     def create_missing_topics(
-        self, settings: KafkaSettings, topics: Mapping[str, int], *, allowed: bool
+        self, settings: KafkaSettings, topics: Mapping[str, int], *, allowed: bool, for_ever: bool = False
     ) -> tuple[str, ...]:
-        """Create those of {name: partitions} that are not there, where that is allowed."""
+        """Create those of {name: partitions} that are not there, where allowed; `for_ever` without retention."""
         ...
 
     def has_orphans(self, settings: KafkaSettings, topic: TopicDescription) -> bool:

@@ -37,8 +37,10 @@ def describe_topic(settings: KafkaSettings, topic: str) -> TopicDescription:
     return found[topic]
 
 
-def create_missing_topics(settings: KafkaSettings, topics: Mapping[str, int], *, allowed: bool) -> tuple[str, ...]:
-    """Create those of {name: partitions} that do not exist and return their names.
+def create_missing_topics(
+    settings: KafkaSettings, topics: Mapping[str, int], *, allowed: bool, for_ever: bool = False
+) -> tuple[str, ...]:
+    """Create those of {name: partitions} that do not exist and return their names; `for_ever` keeps all records.
 
     Without `allowed` (`sink.kafka.create_topics: true`) raises TopicMissingError with the command that creates it.
     """
@@ -49,12 +51,13 @@ def create_missing_topics(settings: KafkaSettings, topics: Mapping[str, int], *,
             f"set sink.kafka.create_topics: true, or run: {_command(settings, missing[0], topics[missing[0]])}",
         )
     if missing:
-        _create(settings, {name: topics[name] for name in missing})
+        _create(settings, {name: topics[name] for name in missing}, for_ever)
     return tuple(missing)
 
 
-def _create(settings: KafkaSettings, topics: Mapping[str, int]) -> None:
-    new = [NewTopic(name, num_partitions=partitions) for name, partitions in topics.items()]
+def _create(settings: KafkaSettings, topics: Mapping[str, int], for_ever: bool) -> None:
+    kept = {"retention.ms": "-1", "retention.bytes": "-1"} if for_ever else {}
+    new = [NewTopic(name, num_partitions=partitions, topic_configs=kept) for name, partitions in topics.items()]
     with opened_admin(settings) as admin:
         try:
             admin.create_topics(new, wait_for_metadata=True)

@@ -10,9 +10,10 @@ from uuid import uuid4
 import structlog
 
 from longwatch.pipeline.clock import Clock
-from longwatch.pipeline.config import Config
+from longwatch.pipeline.config import Config, KafkaSink
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.kafka_marks import KafkaMarkLog
 from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_producer import TransactionalProducer
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncated, Unreadable
@@ -23,6 +24,7 @@ from longwatch.pipeline.sinks.kafka import KafkaStore
 from longwatch.pipeline.sources.group import GroupSource
 from longwatch.pipeline.sources.kafka import KafkaSource
 from longwatch.pipeline.steps import Observer, unobserved
+from longwatch.pipeline.watch import UNWATCHED, Watch
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
 log = structlog.get_logger("longwatch.kafka")
@@ -99,6 +101,7 @@ def open_kafka_worker(
     instance: str | None,
     observe: Observer = unobserved,
     port: Port = KAFKA,
+    watch: Watch = UNWATCHED,
 ) -> Iterator[Worker]:
     """A worker that joins the pipeline's group; `instance` names it across restarts, and its transactions.
 
@@ -109,8 +112,9 @@ def open_kafka_worker(
     if source_config is None or sink is None:
         raise StateError("a Kafka worker needs source.kafka and sink.kafka", "`longwatch validate` shows what is set")
     client, watchdog = kafka_settings(config, instance), port.watchdog()
-    topics = {Kind.ALERT: sink.alerts, Kind.DEAD_LETTER: sink.dead_letters, Kind.LATE: sink.late}
-    port.create_missing_topics(client, dict.fromkeys(topics.values(), 1), allowed=sink.create_topics)
+    topics = output_topics(config, sink)
+    made = {name: 1 for kind, name in topics.items() if kind is not Kind.EFFECT}
+    port.create_missing_topics(client, made, allowed=sink.create_topics)
     members = _Members(source_config.on_truncated)
     with ExitStack() as opened:
         opened.callback(_log_longest, watchdog)
@@ -126,12 +130,26 @@ def open_kafka_worker(
             port,
         )
         opened.callback(source.close)
+        marks = None
+        if config.feedback is not None:
+            kept = dict.fromkeys((config.feedback.topic, config.feedback.effects), 1)
+            port.create_missing_topics(client, kept, allowed=sink.create_topics, for_ever=True)
+            marks = KafkaMarkLog(client, config.feedback.topic, clock.monotonic, watchdog, engine.marks, port)
+            opened.callback(marks.close)
         producer = TransactionalProducer(client, transactional_id(config, instance), watchdog, observe, port)
         opened.callback(producer.close)
         store = KafkaStore(producer, topics, source.committed, source.group_metadata)
         group = GroupSource(source, source_config.start)
-        members.worker = Worker(group, engine, store, clock, settings, observe=observe)
+        members.worker = Worker(group, engine, store, clock, settings, observe=observe, watch=watch, marks=marks)
         yield members.worker
+
+
+def output_topics(config: Config, sink: KafkaSink) -> dict[Kind, str]:
+    """Where each kind of output goes."""
+    topics = {Kind.ALERT: sink.alerts, Kind.DEAD_LETTER: sink.dead_letters, Kind.LATE: sink.late}
+    if config.feedback is not None:
+        topics |= {Kind.SUPPRESSED: config.feedback.suppressed, Kind.EFFECT: config.feedback.effects}
+    return topics
 
 
 def _log_longest(watchdog: Watchdog) -> None:

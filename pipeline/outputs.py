@@ -23,6 +23,13 @@ class Kind(StrEnum):
     ALERT = "alert"
     DEAD_LETTER = "dead_letter"
     LATE = "late"
+    SUPPRESSED = "suppressed"
+    EFFECT = "effect"
+
+    @property
+    def holds_alert(self) -> bool:
+        """Whether its values are alert messages."""
+        return self in (Kind.ALERT, Kind.SUPPRESSED)
 
 
 @dataclass(frozen=True)

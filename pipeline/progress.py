@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from longwatch.pipeline.outputs import Kind, Output
 
-_NAMES = {Kind.ALERT: "alerts", Kind.DEAD_LETTER: "dead_letters", Kind.LATE: "late"}
+_NAMES = {
+    Kind.ALERT: "alerts",
+    Kind.DEAD_LETTER: "dead_letters",
+    Kind.LATE: "late",
+    Kind.SUPPRESSED: "suppressed",
+}
 
 
 @dataclass
@@ -18,6 +23,7 @@ class Progress:
     alerts: int = 0
     dead_letters: int = 0
     late: int = 0
+    suppressed: int = 0
     commits: int = 0
     aborted: int = 0
 
@@ -25,5 +31,6 @@ class Progress:
         """Add so many records, and what they led to."""
         self.records += records
         for output in outputs:
-            name = _NAMES[output.kind]
-            setattr(self, name, getattr(self, name) + 1)
+            if output.kind is not Kind.EFFECT:
+                name = _NAMES[output.kind]
+                setattr(self, name, getattr(self, name) + 1)

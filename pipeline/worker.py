@@ -7,8 +7,7 @@ the last commit, from which the next worker rebuilds the windows and gives exact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import asdict
 
 import polars as pl
 import structlog
@@ -17,6 +16,7 @@ from longwatch.pipeline.checkpoint import Position, Store
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine, Result
 from longwatch.pipeline.errors import BrokerError, InputError
+from longwatch.pipeline.feedback.mark_log import MarkLog, reach_steps
 from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Output
@@ -25,6 +25,10 @@ from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.resuming import announce
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.steps import Observer, Step, unobserved
+from longwatch.pipeline.watch import UNWATCHED, State, Watch
+from longwatch.pipeline.worker_settings import Stop, WorkerSettings
+
+__all__ = ["Stop", "Worker", "WorkerSettings"]
 
 log = structlog.get_logger("longwatch.worker")
 
@@ -33,29 +37,6 @@ MAX_PENDING = 10_000
 
 MAX_PENDING_BYTES = 16 << 20
 """So many bytes of them do not wait either: dead letters hold whole records."""
-
-
-class Stop(Protocol):
-    """Asked between polls: a `threading.Event` that a signal sets."""
-
-    def is_set(self) -> bool:
-        """Whether to drain and return."""
-        ...
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """How often to commit, and whether to return once everything there is has been read.
-
-    Records are processed once `gather_records` of them are there, or the oldest has waited for `gather_s`.
-    """
-
-    commit_interval_s: float = 0.5
-    gather_records: int = 4096
-    gather_s: float = 0.0
-    until_end: bool = False
-    idle_timeout_ms: int | None = None
-    progress_interval_s: float = 10.0
 
 
 class Worker:
@@ -72,6 +53,8 @@ class Worker:
         on_scores: Callable[[list[pl.DataFrame]], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         observe: Observer = unobserved,
+        watch: Watch = UNWATCHED,
+        marks: MarkLog | None = None,
     ) -> None:
         self._source = source
         self._engine = engine
@@ -82,6 +65,8 @@ class Worker:
         self._on_progress = on_progress
         self._observe = observe
         self._gathered = Gathering(settings.gather_records, settings.gather_s)
+        self._watch = watch
+        self._marks = marks
         self._pending: list[Output] = []
         self._pending_bytes = 0
         self._committed: dict[Partition, Position] = {}
@@ -96,6 +81,7 @@ class Worker:
         for partition in partitions:
             self._gathered.drop([partition])
             position = self._store.committed(partition)
+            reach_steps(self._marks, partition, position)
             readable_from = self._source.readable_from(partition)
             # Asked once: after an aborted first commit, the end of the log is further on than where reading began.
             if partition not in self._starts:
@@ -124,6 +110,7 @@ class Worker:
     def _let_go(self, partitions: Iterable[Partition]) -> None:
         gone = set(partitions)
         self._gathered.drop(gone)
+        self._watch.let_go(gone)
         self._pending = [output for output in self._pending if output.partition not in gone]
         self._pending_bytes = sum(output.size for output in self._pending)
         for partition in gone:
@@ -153,6 +140,7 @@ class Worker:
         while not done and not stop.is_set():
             done = self.step()
             self._say()
+            self._watch.told(self._state())
         self._observe(Step.STOPPING)
         if not done:
             self._process_gathered()
@@ -180,6 +168,7 @@ class Worker:
             self._rewind(error)
             return
         self._committed |= positions
+        self._watch.committed(self._pending)
         self._drop_pending()
         self.progress.commits += 1
 
@@ -201,6 +190,9 @@ class Worker:
         self._gathered.add(batches, self._clock.monotonic())
         if batches and self._gathered.left_ms(self._clock.monotonic()) and not self._due():
             return False
+        if self._marks is not None:
+            self._marks.look()
+            self._take(self._engine.heed(self._marks.book.changed_at))
         self._process_gathered()
         self._observe(Step.REBUILDING if self._engine.rebuilding else Step.PROCESSED)
         done = not batches and self._rest()
@@ -223,6 +215,7 @@ class Worker:
         self._pending += result.outputs
         self._pending_bytes += sum(output.size for output in result.outputs)
         self.progress.count(result.num_records, result.outputs)
+        self._watch.scored(result.touched)
         if self._on_scores is not None and result.score_frames:
             self._on_scores(result.score_frames)
         if self._on_progress is not None:
@@ -282,6 +275,14 @@ class Worker:
         held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending)}
         log.info("progress", **asdict(self.progress), **held)
 
+    def _state(self) -> State:
+        return State(self.progress, self._engine.num_open_windows, len(self._pending), self._behind, self._lag)
+
+    def _lag(self) -> dict[Partition, int]:
+        """Records not yet read; only where the source knows the end."""
+        ends, read = self._source.known_ends(), self._engine.next_offsets
+        return {each: max(0, end - read[each]) for each, end in ends.items() if each in read}
+
     def _rewind(self, error: CommitAbortedError | CommitUnknownError) -> None:
         """What came after the last commit is done again; nothing of it is visible, or the last commit holds it."""
         log.warning("commit_aborted", reason=error.message, action="reading again from the last commit")
@@ -302,6 +303,7 @@ class Worker:
     def _read_again(self) -> None:
         self._drop_pending()
         self._gathered.take()
+        self._watch.let_go(self._engine.partitions)
         self.assigned(self._engine.partitions)
         self._behind = False
         self._observe(Step.REWOUND)

@@ -17,6 +17,8 @@ from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
 from longwatch.pipeline.console import ProgressReport, write_line
 from longwatch.pipeline.errors import UsageError
+from longwatch.pipeline.feedback.configured import Past
+from longwatch.pipeline.feedback.recorded import read_file
 from longwatch.pipeline.labels import Labels, read_labels
 from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, tokens_of, windows_of
 from longwatch.pipeline.report_page.history import History
@@ -35,6 +37,7 @@ def backtest(
     end: str | None,
     labels: Path | None,
     out: Path,
+    marks: Path | None = None,
 ) -> int:
     """Replays files, or the configured source, and writes scores, alerts, summary and threshold sweep to `out`."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -44,14 +47,15 @@ def backtest(
     model = open_model(loaded)
     in_topic = not files and loaded.source.kafka is not None
     part = Slice() if in_topic else _slice(start, end)
-    done = replay_history(loaded, model, files, start, end, out)
+    past = None if marks is None else read_file(marks).past()
+    done = replay_history(loaded, model, files, start, end, out, past)
     windows = part.keep(windows_of(done.scores, done.alerts))
     figures = report(done, model, truth, windows, out)
     write_line(render(figures))
     write_line(f"scores, alerts, summary and threshold sweep: {out}")
     if len(windows):
-        options = {"start": start, "end": end, "labels": labels, "out": out}
-        read = [*_read_files(loaded, files), *([] if labels is None else [labels])]
+        options = {"start": start, "end": end, "labels": labels, "marks": marks, "out": out}
+        read = [*_read_files(loaded, files), *(each for each in (labels, marks) if each is not None)]
         told = provenance(command_of(config, files, options, overrides), loaded, model, read, done.scores)
         (out / PROVENANCE).write_text(json.dumps(told, indent=2) + "\n")
         texts = TemplateColumns(model.templates).texts
@@ -62,10 +66,16 @@ def backtest(
 
 
 def replay_history(
-    config: Config, model: Model, files: list[Path], start: str | None, end: str | None, out: Path
+    config: Config,
+    model: Model,
+    files: list[Path],
+    start: str | None,
+    end: str | None,
+    out: Path,
+    past: Past | None = None,
 ) -> Replay:
     """Replay with progress; scores and alerts go to `out`."""
-    engine = build_engine(config, model, instance="backtest", keep_scores=True)
+    engine = build_engine(config, model, instance="backtest", keep_scores=True, past=past)
     with (
         closing(bounded_source(config, files, start, end)) as source,
         ProgressReport("replaying", unit="records") as progress,
@@ -87,6 +97,7 @@ def report(done: Replay, model: Model, truth: Labels | None, windows: pl.DataFra
         "read": done.progress.records,
         "dead_letters": done.progress.dead_letters,
         "late": done.progress.late,
+        "suppressed": done.progress.suppressed,
     }
     if truth is not None and len(windows):
         texts = TemplateColumns(model.templates).texts
@@ -105,6 +116,7 @@ def render(figures: Mapping[str, Any]) -> str:
         f"{figures['events']:,} events in {figures['windows']:,} windows over {figures['days']:.2f} days: "
         f"{figures['alerts']} alerted ({figures['alerts_per_day']} a day); "
         f"{figures['records']['dead_letters']} dead letters, {figures['records']['late']} late"
+        + (f", {silent} alert messages silenced" if (silent := figures["records"]["suppressed"]) else "")
     ]
     if (found := figures.get("detection")) is not None:
         lines.append(f"{found['units']:,} judged, {found['anomalous']} of them anomalous")

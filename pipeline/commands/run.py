@@ -18,6 +18,8 @@ from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_watchdog import EXIT_CODE
 from longwatch.pipeline.steps import Observer, unobserved
+from longwatch.pipeline.watch import Watch
+from longwatch.pipeline.web.live_page import opened_page
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
 log = structlog.get_logger("longwatch.run")
@@ -38,7 +40,8 @@ def run(
     `observe` is told the steps of a worker on Kafka.
     """
     loaded = load_config(config, overrides)
-    engine = build_engine(loaded, open_model(loaded), instance=instance or "")
+    model, clock = open_model(loaded), SystemClock()
+    engine = build_engine(loaded, model, instance=instance or "")
     settings = WorkerSettings(
         commit_interval_s=_commit_interval_s(loaded),
         gather_records=loaded.scorer.gather_records,
@@ -46,8 +49,11 @@ def run(
         until_end=until_end,
         idle_timeout_ms=window_rules(loaded.windows).idle_timeout_ms,
     )
-    opened = _worker(loaded, engine, SystemClock(), settings, instance, observe)
-    with stopped_by_signals(max_seconds, DRAIN_SECONDS) as stop, opened as worker:
+    with (
+        stopped_by_signals(max_seconds, DRAIN_SECONDS) as stop,
+        opened_page(loaded, model, engine.marks, clock, instance or "") as watch,
+        _worker(loaded, engine, clock, settings, instance, observe, watch) as worker,
+    ):
         log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
         done = worker.run(stop)
     log.info(
@@ -97,15 +103,21 @@ def _leave_when_late(stop: threading.Event, drained: threading.Event, seconds: f
 
 @contextmanager
 def _worker(
-    config: Config, engine: Engine, clock: Clock, settings: WorkerSettings, instance: str | None, observe: Observer
+    config: Config,
+    engine: Engine,
+    clock: Clock,
+    settings: WorkerSettings,
+    instance: str | None,
+    observe: Observer,
+    watch: Watch,
 ) -> Iterator[Worker]:
     if config.sink.kafka is not None:
         from longwatch.pipeline.kafka_worker import open_kafka_worker
 
-        with open_kafka_worker(config, engine, clock, settings, instance, observe) as worker:
+        with open_kafka_worker(config, engine, clock, settings, instance, observe, watch=watch) as worker:
             yield worker
     else:
-        with open_embedded_worker(config, engine, clock, settings) as worker:
+        with open_embedded_worker(config, engine, clock, settings, watch=watch) as worker:
             yield worker
 
 

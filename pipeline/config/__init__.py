@@ -12,6 +12,7 @@ from longwatch.pipeline.config.detection import (
     Thresholds,
     Windows,
 )
+from longwatch.pipeline.config.feedback import Feedback, SilenceRule
 from longwatch.pipeline.config.format import (
     Entity,
     Format,
@@ -31,6 +32,7 @@ from longwatch.pipeline.config.root import Config
 from longwatch.pipeline.config.sink import EmbeddedSink, KafkaSink, Sink
 from longwatch.pipeline.config.source import AsTopic, FilesSource, KafkaSource, Source, StdinSource
 from longwatch.pipeline.config.values import Duration, Size
+from longwatch.pipeline.config.web import Web
 
 __all__ = [
     "Alerts",
@@ -41,6 +43,7 @@ __all__ = [
     "Duration",
     "EmbeddedSink",
     "Entity",
+    "Feedback",
     "FilesSource",
     "Format",
     "JsonFormat",
@@ -56,6 +59,7 @@ __all__ = [
     "Rfc5424Format",
     "Rule",
     "Scorer",
+    "SilenceRule",
     "Sink",
     "Size",
     "Source",
@@ -66,6 +70,7 @@ __all__ = [
     "TextTimestamp",
     "Threshold",
     "Thresholds",
+    "Web",
     "Windows",
     "config_from",
     "load_config",

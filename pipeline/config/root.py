@@ -11,11 +11,13 @@ from pydantic import Field
 
 from longwatch.pipeline.config.base import Location, Model, Problem
 from longwatch.pipeline.config.detection import Alerts, Scorer, Templates, Thresholds, Windows
+from longwatch.pipeline.config.feedback import Feedback
 from longwatch.pipeline.config.format import Entity, Format
 from longwatch.pipeline.config.relay import Relay
 from longwatch.pipeline.config.sink import Sink
 from longwatch.pipeline.config.source import Source
 from longwatch.pipeline.config.values import YamlPath
+from longwatch.pipeline.config.web import Web
 from longwatch.pipeline.errors import ConfigError
 from longwatch.pipeline.yaml_document import plain_value
 
@@ -43,6 +45,11 @@ class Config(Model):
         default=None, description="Who gets the alerts of the topic; `longwatch relay` delivers."
     )
 
+    feedback: Feedback | None = Field(
+        default=None, description="What silences alerts: marks of people, and rules; `{}` for marks alone."
+    )
+    web: Web | None = Field(default=None, description="A live page, served by the worker; `{}` for this machine alone.")
+
     @property
     def group_id(self) -> str:
         """The consumer group: `source.kafka.group_id`, else the pipeline's name."""
@@ -52,6 +59,9 @@ class Config(Model):
     def digest(self) -> str:
         """Hex sha256 of what affects scores and alerts: not of paths, hosts, names or the sink."""
         parts = self.model_dump(mode="json", include=_SCORES_AND_ALERTS, exclude_none=True)
+        if self.feedback is not None and self.feedback.rules:
+            # Left out where there is none, so that a pipeline without rules keeps the digest it had.
+            parts["silence"] = [rule.model_dump(mode="json", exclude_none=True) for rule in self.feedback.rules]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -110,6 +120,8 @@ class Config(Model):
         named: list[tuple[Location, str | None]] = [
             (("sink", "kafka", key), getattr(self.sink.kafka, key)) for key in ("alerts", "dead_letters", "late")
         ]
+        if self.feedback is not None:
+            named += [(("feedback", key), getattr(self.feedback, key)) for key in ("topic", "suppressed", "effects")]
         if self.relay is not None:
             named.append((("relay", "dead_letters", "topic"), self.relay.dead_letters.topic))
         for at, topic in named:

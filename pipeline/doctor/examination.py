@@ -18,7 +18,7 @@ from longwatch.pipeline.kafka_offsets import Bounds, committed_offsets, log_boun
 from longwatch.pipeline.kafka_producer import TransactionalProducer
 from longwatch.pipeline.kafka_settings import KafkaSettings, TopicDescription
 from longwatch.pipeline.kafka_watchdog import Watchdog
-from longwatch.pipeline.kafka_worker import kafka_settings
+from longwatch.pipeline.kafka_worker import kafka_settings, output_topics
 from longwatch.pipeline.records import Partition
 
 DEADLINE_S = 20.0
@@ -85,7 +85,7 @@ class Examination:
 
     @property
     def _outputs(self) -> tuple[str, ...]:
-        return self.sink.alerts, self.sink.dead_letters, self.sink.late
+        return tuple(output_topics(self.config, self.sink).values())
 
     def _bundle(self) -> Iterator[Answer]:
         model = open_model(self.config)

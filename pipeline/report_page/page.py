@@ -54,10 +54,11 @@ def page(content: Mapping[str, Any]) -> str:
     )
     parts = {"policy": policy, "title": f"{content['pipeline']}: backtest", "style": style, "script": script}
     texts = {name: text if name in ("style", "script") else escape(text) for name, text in parts.items()}
-    return _PAGE.format(**texts, content=_json(content))
+    return _PAGE.format(**texts, content=as_json(content))
 
 
-def _json(content: Mapping[str, Any]) -> str:
+def as_json(content: Mapping[str, Any]) -> str:
+    """JSON that may stand between script tags."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

@@ -1,6 +1,6 @@
 """Where records come from: a Kafka topic, files, standard input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from longwatch.pipeline.records import Partition, RecordBatch
@@ -37,6 +37,10 @@ class Source(Protocol):
 
     def at_end(self, partition: Partition, /) -> bool:
         """Whether all that the partition holds so far has been read."""
+        ...
+
+    def known_ends(self) -> Mapping[Partition, int]:
+        """The offset behind each partition's last record, as far as that is known without asking anybody."""
         ...
 
     def close(self) -> None:

@@ -107,6 +107,10 @@ class FilesSource:
         """Whether every line has been read."""
         return self._at_end
 
+    def known_ends(self) -> dict[Partition, int]:
+        """None: where the input ends shows when it is reached."""
+        return {}
+
     def close(self) -> None:
         """Close the files."""
         self._lines.close()

@@ -47,6 +47,10 @@ class GroupSource:
                 return False
             raise
 
+    def known_ends(self) -> dict[Partition, int]:
+        """Ends of the partitions as the last fetch of each told them."""
+        return self._kafka.known_ends()
+
     def close(self) -> None:
         """Leave the group."""
         self._kafka.close()

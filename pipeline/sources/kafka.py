@@ -118,6 +118,11 @@ class KafkaSource:
         """Whether everything committed to the partition so far has been read."""
         return self._reader.at_end(partition.partition)
 
+    def known_ends(self) -> dict[Partition, int]:
+        """The end that came with each partition's last fetch; asks no broker."""
+        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
+        return {self._reader.partition(tp.partition): int(end) for tp, end in ends.items() if end is not None}
+
     def pause(self, partition: Partition) -> None:
         """Return no records of this partition until `resume`; keep polling meanwhile."""
         self._paused.add(partition)

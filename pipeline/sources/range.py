@@ -39,6 +39,10 @@ class RangeSource:
         """Whether the range has been read."""
         return self.exhausted
 
+    def known_ends(self) -> dict[Partition, int]:
+        """None: where the input ends shows when it is reached."""
+        return {}
+
     def close(self) -> None:
         """Close the connection."""
         self._kafka.close()

@@ -83,6 +83,10 @@ class StdinSource:
         """Whether every line that has come was given."""
         return not self._waiting
 
+    def known_ends(self) -> dict[Partition, int]:
+        """None: where the input ends shows when it is reached."""
+        return {}
+
     def close(self) -> None:
         """Leaves the stream open: it is the caller's."""
 

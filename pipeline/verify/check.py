@@ -14,12 +14,14 @@ from longwatch.pipeline.checkpoint import Position, decode_position
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config, KafkaSink, KafkaSource
 from longwatch.pipeline.errors import FatalError, LongwatchError
+from longwatch.pipeline.feedback.configured import Past
+from longwatch.pipeline.feedback.recorded import read_record
 from longwatch.pipeline.kafka_offsets import Bounds, committed_offsets, log_bounds
 from longwatch.pipeline.kafka_range import Bound, KafkaRange
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, TopicDescription
 from longwatch.pipeline.kafka_topics import describe_topic
 from longwatch.pipeline.kafka_watchdog import Watchdog
-from longwatch.pipeline.kafka_worker import kafka_settings
+from longwatch.pipeline.kafka_worker import kafka_settings, output_topics
 from longwatch.pipeline.outputs import Kind
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.verify.comparison import Comparison, Scope, Upto
@@ -90,7 +92,9 @@ class _Check:
         committed = committed_offsets(client, topic, self.watchdog)
         positions = {number: self._position(topic, number, at) for number, at in committed.items()}
         bounds = self._bounds(client, topic)
+        past = None if self.config.feedback is None else read_record(self.config).past()
         self.verdict.reasons += self._before_reading(model, topic, positions, bounds)
+        self.verdict.reasons += unrecorded(positions, topic, past)
         if self.verdict.reasons:
             return
         with (
@@ -102,7 +106,7 @@ class _Check:
             self._read(client, bounds, comparison)
             self.verdict.reasons += comparison.unprovable()
             if not self.verdict.reasons:
-                self._replay(model, client, positions, comparison)
+                self._replay(model, client, positions, comparison, past)
                 comparison.finish()
 
     def _position(self, topic: TopicDescription, number: int, at: Committed) -> Position:
@@ -112,7 +116,8 @@ class _Check:
         return log_bounds(client, [topic, *(describe_topic(client, name) for name in self._topics())], self.watchdog)
 
     def _topics(self) -> dict[str, Kind]:
-        return {self.sink.alerts: Kind.ALERT, self.sink.dead_letters: Kind.DEAD_LETTER, self.sink.late: Kind.LATE}
+        kinds = output_topics(self.config, self.sink)
+        return {name: kind for kind, name in kinds.items() if kind is not Kind.EFFECT}
 
     def _before_reading(
         self,
@@ -159,7 +164,12 @@ class _Check:
         self.verdict.of_others = comparison.of_others
 
     def _replay(
-        self, model: Model, client: KafkaSettings, positions: dict[int, Position], comparison: Comparison
+        self,
+        model: Model,
+        client: KafkaSettings,
+        positions: dict[int, Position],
+        comparison: Comparison,
+        past: Past | None,
     ) -> None:
         ends = {number: position.next_offset for number, position in positions.items()}
         # A partition that nothing was committed of is not read.
@@ -172,8 +182,20 @@ class _Check:
                 self.clock,
                 comparison.expected,
                 lambda progress: self.report("replaying", progress.records),
+                past,
             )
             self.verdict.records = done.records
+
+
+def unrecorded(positions: dict[int, Position], topic: TopicDescription, past: Past | None) -> Iterator[str]:
+    """Commits under marks of which the topic of effects does not tell."""
+    for number, position in positions.items():
+        partition = Partition(topic.name, topic.topic_id, number)
+        timeline = None if past is None else past.timelines.get(partition)
+        missing = set(position.metadata.steps) - set(() if timeline is None else timeline.steps)
+        if missing:
+            place = f"{partition}@{position.next_offset}"
+            yield f"{place}: committed under marks whose effect is not recorded: verify with the worker's `feedback`"
 
 
 def _cut(bounds: dict[str, dict[int, Bounds]]) -> Iterator[str]:

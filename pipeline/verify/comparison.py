@@ -140,21 +140,21 @@ class Comparison:
             self._differs(Fault.CHANGED, kind, identity, written.place, "; ".join(wrong))
             return
         self.findings.checked[kind] += 1
-        if kind is Kind.ALERT and not same_scores(written.content, expected, self._scope.top_events):
+        if kind.holds_alert and not same_scores(written.content, expected, self._scope.top_events):
             self.findings.rounded += 1
 
     def _note_digests(self, kind: Kind, written: Written) -> None:
-        if kind is Kind.ALERT:
+        if kind.holds_alert:
             digests = decode_alert(written.content.value).digests
             self._digests[digests.bundle, digests.config] += 1
 
     def _note_other_topic(self, kind: Kind, identity: Identity, written: Written) -> None:
-        if kind is Kind.ALERT and not proves_its_topic(decode_alert(written.content.value)):
+        if kind.holds_alert and not proves_its_topic(decode_alert(written.content.value)):
             self._differs(
                 Fault.EXTRA, kind, identity, written.place, f"topic id {identity.source.topic_id} is no one's"
             )
             return
-        self._topic_ids[identity.source.topic_id] += _FEW if kind is Kind.ALERT else 1
+        self._topic_ids[identity.source.topic_id] += _FEW if kind.holds_alert else 1
 
     def _differs(self, fault: Fault, kind: Kind, identity: Identity, place: str, detail: str) -> None:
         self._add(fault, kind, identity.described(kind), identity.cause, place, detail)

@@ -26,7 +26,7 @@ def changes(kind: Kind, found: Content, expected: Content, top_events: int) -> I
     yield from _different("headers", dict(found.headers), dict(expected.headers))
     if len(found.headers) != len(dict(found.headers)):
         yield "headers: one stands there twice"
-    if kind is not Kind.ALERT:
+    if not kind.holds_alert:
         yield from _different("value", found.value, expected.value)
     else:
         yield from _alert_changes(found.value, expected.value, top_events)

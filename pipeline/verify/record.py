@@ -75,7 +75,7 @@ class Identity:
 
 def identify(kind: Kind, content: Content) -> Identity:
     """The output that a record says it is; raises NotOursError where it says nothing that can be read."""
-    found = _alert_identity(decode_alert(content.value)) if kind is Kind.ALERT else _letter_identity(content.headers)
+    found = _alert_identity(decode_alert(content.value)) if kind.holds_alert else _letter_identity(content.headers)
     if not all(0 <= number < _LARGEST for number in (found.source.partition, found.trigger_offset, found.revision)):
         raise NotOursError(f"it names {found.cause}, revision {found.revision}, which cannot be")
     return found

@@ -9,6 +9,7 @@ from longwatch.pipeline.assembly import Model, build_engine, window_rules
 from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
+from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.kafka_range import KafkaRange
 from longwatch.pipeline.kafka_settings import Unreadable
 from longwatch.pipeline.outputs import Output, unreadable
@@ -61,14 +62,15 @@ def replay(
     clock: Clock,
     expected: Callable[[Output], None],
     on_progress: Callable[[Progress], None] | None = None,
+    past: Past | None = None,
 ) -> Progress:
-    """Run the range to its end; `expected` gets every output, a partition's in the order of its records."""
+    """Run the range to its end, under `past`; `expected` gets every output, a partition's in order."""
 
     def letter(gap: Unreadable) -> None:
         output = unreadable(gap.partition, gap.first, gap.next_offset, gap.reason)
         worker.dead_letter(output, gap.next_offset)
 
-    engine = build_engine(config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS)
+    engine = build_engine(config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS, past=past)
     source = _WithGaps(records, letter)
     settings = WorkerSettings(commit_interval_s=0.0, idle_timeout_ms=window_rules(config.windows).idle_timeout_ms)
     worker = Worker(source, engine, _Handing(expected), clock, settings, on_progress=on_progress)

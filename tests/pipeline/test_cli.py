@@ -21,6 +21,7 @@ VERBS = (
     "dlq",
     "backtest",
     "explain",
+    "feedback",
     "bench",
     "verify",
     "doctor",
@@ -218,6 +219,7 @@ CALLS = [
             "end": None,
             "labels": Path("l.csv"),
             "out": Path("o"),
+            "marks": None,
         },
     ),
     (

@@ -38,7 +38,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def visit(
-    browser: Browser, path: Path, size: tuple[int, int] = WIDE, scheme: Literal["light", "dark"] = "light"
+    browser: Browser, place: Path | str, size: tuple[int, int] = WIDE, scheme: Literal["light", "dark"] = "light"
 ) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     try:
@@ -49,7 +49,7 @@ def visit(
         page.on("console", lambda message: visited.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: visited.complaints.append(str(error)))
         page.on("dialog", lambda dialog: (visited.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.goto(path.as_uri())
+        page.goto(place.as_uri() if isinstance(place, Path) else place)
         page.locator("h1").wait_for()
         yield visited
     finally:

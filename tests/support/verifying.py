@@ -2,6 +2,9 @@
 
 from functools import cache
 
+from longwatch.pipeline.assembly import build_engine
+from longwatch.pipeline.feedback.configured import Past
+from longwatch.pipeline.feedback.marks import MarkBook
 from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.verify.comparison import Comparison, Scope, Upto
@@ -10,6 +13,7 @@ from longwatch.pipeline.verify.findings import Findings
 from longwatch.pipeline.verify.ledger import Ledger
 from longwatch.pipeline.verify.record import Content, Written
 from support.demo import BUSY, as_records, batch, demo_config, demo_frame, demo_model
+from support.marking import alerts_of, mark_of, write
 
 PARTITIONS = tuple(Partition("logs", "topic-uuid", number) for number in range(2))
 TOP_EVENTS = 5
@@ -17,16 +21,26 @@ TOP_EVENTS = 5
 
 @cache
 def replayed(spare: int = SPARE_TOP_EVENTS) -> tuple[Output, ...]:
-    """What the engine gives for two partitions with bad and late lines; `spare` 0 is what a worker writes."""
-    from longwatch.pipeline.assembly import build_engine
+    """What the engine gives for two partitions with bad and late lines; `spare` 0 is what a worker writes.
 
-    engine = build_engine(demo_config(BUSY), demo_model(), instance=f"w{spare}", spare_top_events=spare)
+    The last alerts are marked as false alarms from the start.
+    """
+    book = MarkBook()
+    opened = [alert for alert in alerts_of(list(_fed(MarkBook(), 0))) if alert.lifecycle == "open"]
+    write(book, *[mark_of(alert, mark_id=f"m{place}") for place, alert in enumerate(opened[-4:])])
+    return _fed(book, spare)
+
+
+def _fed(book: MarkBook, spare: int) -> tuple[Output, ...]:
+    past = Past(book)
+    engine = build_engine(demo_config(BUSY), demo_model(), instance=f"w{spare}", spare_top_events=spare, past=past)
     outputs: list[Output] = []
     for partition, hours in zip(PARTITIONS, ((9, 10), (10, 11)), strict=True):
         lines = [line.encode() for line in demo_frame(hours)["line"].head(800)]
         lines.insert(100, b"no header here")
         lines.insert(500, lines[10])
         engine.assign(partition, None, 0)
+        outputs += engine.heed(book.changed_at).outputs
         outputs += engine.process([batch(as_records(lines), partition)]).outputs
     return tuple(outputs)
 
