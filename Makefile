@@ -94,6 +94,21 @@ sanitize-gpu: ## each kernel once under compute-sanitizer, memcheck and then rac
 	  compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) ops/gpu_checks/sanitize.py $$kernels || exit 1; \
 	  done; done
 
+promtool: ## Prometheus' own checker, built from its Go module into .cache/bin (minutes)
+	@ops/prometheus/promtool.sh
+
+check-ops: install promtool ## rules, dashboard, units, images and manifests, with every tool there is for them
+	$(BIN)/pytest tests/ops
+
+dashboard: install ## write the Grafana dashboard again
+	$(BIN)/python ops/grafana/dashboard.py
+
+sbom: install ## bills of materials (CycloneDX) of what the images install, into build/sbom
+	ops/sbom.sh build/sbom
+
+docs: install ## the documentation as a site in build/docs, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lock: install ## write the lock files again from pyproject.toml
 	ops/lock.sh
 
@@ -101,5 +116,6 @@ clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 .PHONY: help demo test check types install jars browser broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
-  bench-parse bench-worker bench-latency bench-attention bench-long-range check-gpu sanitize-gpu lock clean
+  bench-parse bench-worker bench-latency bench-attention bench-long-range promtool check-ops dashboard sbom docs check-gpu sanitize-gpu \
+  lock clean
 .DEFAULT_GOAL := help

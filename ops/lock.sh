@@ -14,4 +14,4 @@ lock() {
 lock uv.txt ops/locks/uv.in "$@"
 lock cpu.txt pyproject.toml --extra cpu --extra web --group build "$@"
 lock gpu.txt pyproject.toml --extra gpu --extra web --group build "$@"
-lock dev.txt pyproject.toml --extra cpu --extra train --extra bench --extra web --group build --group dev "$@"
+lock dev.txt pyproject.toml --extra cpu --extra train --extra bench --extra web --extra otel --extra docs --group build --group dev "$@"

@@ -27,6 +27,7 @@ from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past, silencer_for
+from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
 from longwatch.pipeline.window_state import WindowRules
@@ -87,6 +88,7 @@ def build_engine(
     keep_scores: bool = False,
     spare_top_events: int = 0,
     past: Past | None = None,
+    timed: Timed = untimed,
 ) -> Engine:
     """Engine of a configuration; `keep_scores` also gives every event's scores.
 
@@ -106,7 +108,7 @@ def build_engine(
         bundle.successors,
     )
     rules = list(rules_for(config, bundle.calibration))
-    detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder)
+    detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder, timed)
     return Engine(
         decoder_for(config.format, config.entity),
         templates,
@@ -115,6 +117,7 @@ def build_engine(
         (bundle.digest, config.digest),
         keep_scores=keep_scores,
         silencer=silencer_for(config, past or Past()),
+        timed=timed,
     )
 
 

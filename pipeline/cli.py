@@ -17,13 +17,14 @@ from typer.core import TyperGroup
 
 from longwatch.pipeline.cli_bench import bench
 from longwatch.pipeline.cli_bundle import bundle as bundle_verbs
-from longwatch.pipeline.cli_check import doctor, verify
+from longwatch.pipeline.cli_check import doctor, top, verify
 from longwatch.pipeline.cli_command import ConfigPath, Instance, Settings, epilog, execute
 from longwatch.pipeline.cli_command import overrides as overrides_of
 from longwatch.pipeline.cli_deploy import export, optimize
 from longwatch.pipeline.cli_feedback import feedback
 from longwatch.pipeline.cli_history import backtest, explain
 from longwatch.pipeline.cli_relay import dlq, relay
+from longwatch.pipeline.cli_schema import schema
 from longwatch.pipeline.console import write_error, write_line
 from longwatch.pipeline.errors import BundleUnusableError, ConfigFileError, LongwatchError, UsageError
 
@@ -38,6 +39,7 @@ _EXTRAS = {
     "matplotlib": "bench",
     "starlette": "web",
     "uvicorn": "web",
+    "opentelemetry": "otel",
 }
 
 # Typer carries its own copy of click since 0.20, so the base of its usage errors is found, not imported.
@@ -68,13 +70,6 @@ class SourceKind(StrEnum):
     kafka = "kafka"
     files = "files"
     stdin = "stdin"
-
-
-class SchemaKind(StrEnum):
-    """Schemas that `schema` prints."""
-
-    config = "config"
-    alert = "alert"
 
 
 _ANYWHERE = """\b
@@ -241,6 +236,9 @@ app.command(
 app.command(
     short_help="Look for what keeps a worker from running well.", epilog=epilog("longwatch doctor pipeline.yaml")
 )(doctor)
+app.command(short_help="Watch a running worker on the terminal.", epilog=epilog("longwatch top http://127.0.0.1:9464"))(
+    top
+)
 
 
 app.command(
@@ -258,13 +256,7 @@ app.command(
 app.add_typer(bundle_verbs)
 
 
-@app.command(short_help="Print a JSON Schema.", epilog=epilog("longwatch schema config > longwatch.schema.json"))
-def schema(
-    context: typer.Context,
-    what: Annotated[SchemaKind, typer.Argument(metavar="config|alert", help="Which schema.")] = SchemaKind.config,
-) -> int:
-    """Print the JSON Schema of configurations, for editors, or of alerts, for those who read them."""
-    return execute(context, "schema", what=what.value)
+app.command(short_help="Print a JSON Schema.", epilog=epilog("longwatch schema config > longwatch.schema.json"))(schema)
 
 
 @app.command(epilog=epilog("longwatch version"))
@@ -278,7 +270,7 @@ def version() -> None:
 def _take_globals(arguments: Sequence[str]) -> tuple[list[str], Globals]:
     """The arguments without `--debug` and `--log-format`, which may stand anywhere before `--`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    rest, debug, log_format = [], False, os.environ.get("LONGWATCH_LOG_FORMAT", "auto")
+    rest, debug, log_format = [], False, os.environ.get("LONGWATCH_LOG_FORMAT", "")
     words = iter(arguments[:end])
     for word in words:
         if word == "--debug":

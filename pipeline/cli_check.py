@@ -1,4 +1,6 @@
-"""The verbs that look at a running pipeline and change nothing: `verify` and `doctor`."""
+"""The verbs that look at a running pipeline and change nothing: `verify`, `doctor` and `top`."""
+
+from typing import Annotated
 
 import typer
 
@@ -19,3 +21,16 @@ def doctor(context: typer.Context, config: ConfigPath, settings: Settings = None
     Ends with 0 unless a check failed. Writes nothing but one empty transaction under an id of its own.
     """
     return execute(context, "doctor", config=config, overrides=overrides(settings), as_json=as_json)
+
+
+def top(
+    context: typer.Context,
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="Where `metrics:` of the YAML serves.")
+    ] = "http://127.0.0.1:9464",
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print once, with rates since the start.")] = False,
+    token_env: Annotated[str | None, typer.Option(metavar="NAME", help="Variable that holds the token.")] = None,
+) -> int:
+    """Show a running worker or relay: what it reads, where its time goes, what is behind, and what it raises."""
+    return execute(context, "top", address=address, interval=interval, once=once, token_env=token_env)

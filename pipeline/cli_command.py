@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from longwatch.pipeline.console import set_up_logging
+from longwatch.pipeline.console import take_log_format
 from longwatch.pipeline.errors import UsageError
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.")]
@@ -33,10 +33,10 @@ def epilog(example: str) -> str:
 
 def execute(context: typer.Context, verb: str, **arguments: Any) -> int:
     """Calls `longwatch.pipeline.commands.<verb>.<verb>`; what it returns, if a number, is the exit code."""
-    log_format = context.obj.log_format
-    if log_format not in ("auto", "text", "json"):
+    log_format = context.obj.log_format or None
+    if log_format not in (None, "auto", "text", "json"):
         raise UsageError(f"--log-format {log_format}: expected auto, text or json", "auto has colours on a terminal")
-    set_up_logging(log_format)
+    take_log_format(log_format)
     code = getattr(import_module(f"longwatch.pipeline.commands.{verb}"), verb)(**arguments)
     return code if isinstance(code, int) else 0
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import structlog
     from rich.progress import Progress, TaskID
 
+    from longwatch.pipeline.config import Logging
+
 LogFormat = Literal["auto", "text", "json"]
 
 PLAIN_PROGRESS_SECONDS = 5.0
@@ -44,6 +46,21 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
 def write_error(text: str) -> None:
     """`error: ...` to standard error, sanitised."""
     write_line(f"error: {text}", sys.stderr)
+
+
+def settle_logging(section: "Logging") -> None:
+    """What the YAML says, where the command line and the environment left it open."""
+    set_up_logging(_given or section.format, section.level)
+
+
+def take_log_format(log_format: LogFormat | None) -> None:
+    """Log as the command line or the environment says; None leaves it to the YAML, and to `auto` until it is read."""
+    global _given
+    _given = log_format
+    set_up_logging(log_format or "auto")
+
+
+_given: LogFormat | None = None
 
 
 def set_up_logging(log_format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> None:

@@ -26,6 +26,7 @@ from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.packing import pack
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.score_log import score_frame
+from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.window_state import PARTITION_IDLE, Window
 
 
@@ -57,12 +58,14 @@ class Detector:
         calibration: Calibration,
         rules: Sequence[Rule],
         builder: AlertBuilder,
+        timed: Timed = untimed,
     ) -> None:
         self._scorer = scorer
         self._evidence = evidence
         self._calibration = calibration
         self._rules = tuple(rules)
         self._builder = builder
+        self._timed = timed
 
     @property
     def moves(self) -> bool:
@@ -81,9 +84,24 @@ class Detector:
         moving: for each partition touched, moved on by the windows that close.
         """
         windows = [item.window for item in touched]
-        tokens = pack(windows)
+        with self._timed(Stage.SCORE):
+            tokens = pack(windows)
+            surprise = self._scorer.score(tokens)
+        with self._timed(Stage.DETECT):
+            outputs, scores = self._judge(touched, tokens, surprise, moving)
+        frames = [score_frame([(i.partition, i.window) for i in touched], tokens, scores)] if keep_scores else []
+        return sorted(outputs, key=lambda output: (output.partition, output.trigger_offset)), frames
+
+    def _judge(
+        self,
+        touched: Sequence[Touched],
+        tokens: WindowTokens,
+        surprise: NDArray[np.float32],
+        moving: Mapping[Partition, MovingThresholds],
+    ) -> tuple[list[Output], Scores]:
+        """Messages of each window in turn, and the scores that they come from."""
         counts = (tokens.lengths - tokens.scored).astype(np.int64)
-        scores = self._score(windows, tokens, counts)
+        scores = self._score([item.window for item in touched], tokens, surprise, counts)
         bounds = np.concatenate([[0], np.cumsum(counts)]).tolist()
         parts = [scores.slice(start, stop) for start, stop in pairwise(bounds)]
         if self.moves:
@@ -93,12 +111,16 @@ class Detector:
         outputs: list[Output] = []
         for item, part in zip(touched, parts, strict=True):
             outputs += self._raise(item, part)
-        frames = [score_frame([(i.partition, i.window) for i in touched], tokens, scores)] if keep_scores else []
-        return sorted(outputs, key=lambda output: (output.partition, output.trigger_offset)), frames
+        return outputs, scores
 
-    def _score(self, windows: Sequence[Window], tokens: WindowTokens, counts: NDArray[np.int64]) -> Scores:
+    def _score(
+        self,
+        windows: Sequence[Window],
+        tokens: WindowTokens,
+        surprise: NDArray[np.float32],
+        counts: NDArray[np.int64],
+    ) -> Scores:
         """Scores of all unscored tokens; each window's running statistic moves on."""
-        surprise = self._scorer.score(tokens)
         flags = self._evidence.flags(tokens)
         event = self._calibration.event_score(surprise, flags)
         detections = [self._detection(window) for window in windows]

@@ -15,6 +15,7 @@ from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.sinks.embedded import Deliver, EmbeddedStore
 from longwatch.pipeline.sinks.streams import LineFile, LineStream
 from longwatch.pipeline.sources.local import open_local
+from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.watch import UNWATCHED, Watch
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
@@ -29,6 +30,7 @@ def open_embedded_worker(
     on_progress: Callable[[Progress], None] | None = None,
     deliver: list[Deliver] | None = None,
     watch: Watch = UNWATCHED,
+    timed: Timed = untimed,
 ) -> Iterator[Worker]:
     """A worker with its partitions assigned; `deliver` also gets every committed alert.
 
@@ -49,7 +51,9 @@ def open_embedded_worker(
     source = open_local(config, clock)
     store = EmbeddedStore(sink.database, receivers)
     marks = None if config.feedback is None else FileMarkLog(config.feedback.file, engine.marks)
-    worker = Worker(source, engine, store, clock, settings, on_progress=on_progress, watch=watch, marks=marks)
+    worker = Worker(
+        source, engine, store, clock, settings, on_progress=on_progress, watch=watch, marks=marks, timed=timed
+    )
     try:
         worker.assigned(source.partitions)
         yield worker

@@ -21,9 +21,10 @@ from longwatch.pipeline.feedback.silence import MOST_STEPS, Effect, Silence, Sil
 from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, originals
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
-from longwatch.pipeline.window_state import Window, WindowRules
-from longwatch.pipeline.windows import PartitionWindows
+from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
+from longwatch.pipeline.windows import Advance, PartitionWindows
 
 RAISE_ALL = Silencer()
 
@@ -46,12 +47,15 @@ class Assigned:
 class Result:
     """What a batch of records led to; `score_frames` holds every event score, for backtests.
 
-    `touched` are the windows scored on the way, which go on changing.
+    `touched` are the windows scored on the way, which go on changing; `num_unseen` events have a template that
+    training lacked. Records read again to rebuild windows count as records alone.
     """
 
     outputs: list[Output] = field(default_factory=list)
     score_frames: list[pl.DataFrame] = field(default_factory=list)
     num_records: int = 0
+    num_events: int = 0
+    num_unseen: int = 0
     touched: list[Touched] = field(default_factory=list)
 
 
@@ -61,6 +65,8 @@ class _Digested:
 
     touched: list[Touched]
     outputs: list[Output]
+    num_events: int
+    num_unseen: int
 
 
 class Engine:
@@ -76,6 +82,7 @@ class Engine:
         *,
         keep_scores: bool = False,
         silencer: Silencer = RAISE_ALL,
+        timed: Timed = untimed,
     ) -> None:
         self._decoder = decoder
         self._templates = templates
@@ -84,6 +91,7 @@ class Engine:
         self._bundle, self._config = (digest[:16] for digest in digests)
         self._keep_scores = keep_scores
         self._silencer = silencer
+        self._timed = timed
         self._assigned: dict[Partition, Assigned] = {}
 
     def assign(self, partition: Partition, position: Position | None, start: int, *, readable_from: int = 0) -> int:
@@ -129,6 +137,8 @@ class Engine:
         touched = [item for part in digested for item in part.touched]
         result = Result([*self._effects(), *(output for part in digested for output in part.outputs)])
         result.num_records = sum(len(batch.frame) for batch in batches)
+        result.num_events = sum(part.num_events for part in digested)
+        result.num_unseen = sum(part.num_unseen for part in digested)
         return self._detect(touched, result)
 
     def skip(self, partition: Partition, next_offset: int) -> None:
@@ -188,6 +198,18 @@ class Engine:
         return {partition: state.next_offset for partition, state in self._assigned.items()}
 
     @property
+    def watermarks(self) -> dict[Partition, int]:
+        """Of each assigned partition with an event: no older one is awaited; milliseconds."""
+        states = {each: state.windows for each, state in self._assigned.items()}
+        return {each: windows.watermark_ms for each, windows in states.items() if windows.partition_time_ms > NEVER_MS}
+
+    @property
+    def replay_distances(self) -> dict[Partition, int]:
+        """Records that a restart would read again to rebuild each partition's open windows."""
+        points = {each: state.windows.replay_point(state.next_offset) for each, state in self._assigned.items()}
+        return {each: max(0, state.next_offset - points[each][0]) for each, state in self._assigned.items()}
+
+    @property
     def num_open_windows(self) -> int:
         """Open windows of all assigned partitions."""
         return sum(state.windows.num_open for state in self._assigned.values())
@@ -225,26 +247,34 @@ class Engine:
         state = self._assigned[batch.partition]
         again, new = _split(batch, state.committed)
         for part in again:
-            state.windows.advance(part.frame, self._events(part)[0])
+            self._advance(state, part, self._events(part)[0])
         outputs: list[Output] = []
         touched: list[Touched] = []
+        num_events = num_unseen = 0
         for part in new:
             events, rejected = self._events(part)
-            advance = state.windows.advance(part.frame, events)
+            advance = self._advance(state, part, events)
+            num_events, num_unseen = num_events + len(events), num_unseen + int(events["is_new"].sum())
             touched += [self._touch(part.partition, window) for window in advance.windows]
             outputs += originals(Kind.DEAD_LETTER, part, rejected)
             outputs += originals(Kind.LATE, part, _late_reasons(advance.late, state.windows))
         # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
         state.next_offset = max(state.next_offset, int(batch.frame["offset"][-1]) + 1)
-        return _Digested(touched, outputs)
+        return _Digested(touched, outputs, num_events, num_unseen)
+
+    def _advance(self, state: Assigned, batch: RecordBatch, events: pl.DataFrame) -> Advance:
+        with self._timed(Stage.WINDOWS):
+            return state.windows.advance(batch.frame, events)
 
     def _touch(self, partition: Partition, window: Window) -> Touched:
         state = self._assigned[partition]
         return Touched(partition, window, state.committed, window.first_offset < state.partial_below, state.silence)
 
     def _events(self, batch: RecordBatch) -> tuple[pl.DataFrame, pl.DataFrame]:
-        decoded = self._decoder.decode(batch.frame)
-        return self._templates.add(decoded.events), decoded.rejected
+        with self._timed(Stage.DECODE):
+            decoded = self._decoder.decode(batch.frame)
+        with self._timed(Stage.TEMPLATES):
+            return self._templates.add(decoded.events), decoded.rejected
 
     def _detect(self, touched: list[Touched], result: Result) -> Result:
         if touched:

@@ -16,6 +16,11 @@ def ask_for_round(consumer: Any) -> None:
     consumer._coordinator.request_rejoin()
 
 
+def knows_coordinator(consumer: Any) -> bool:
+    """Whether the member knows its group's coordinator: a request that it leaves without an answer ends that."""
+    return consumer._coordinator.coordinator_id is not None
+
+
 def record_frame(records: list[Any]) -> pl.DataFrame:
     """Columns in RECORD_SCHEMA from one partition's consumer records, or from parts that are columns already."""
     if records and isinstance(records[0], RecordColumns):

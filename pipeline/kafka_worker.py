@@ -23,6 +23,7 @@ from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sinks.kafka import KafkaStore
 from longwatch.pipeline.sources.group import GroupSource
 from longwatch.pipeline.sources.kafka import KafkaSource
+from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.watch import UNWATCHED, Watch
 from longwatch.pipeline.worker import Worker, WorkerSettings
@@ -102,6 +103,7 @@ def open_kafka_worker(
     observe: Observer = unobserved,
     port: Port = KAFKA,
     watch: Watch = UNWATCHED,
+    timed: Timed = untimed,
 ) -> Iterator[Worker]:
     """A worker that joins the pipeline's group; `instance` names it across restarts, and its transactions.
 
@@ -140,7 +142,9 @@ def open_kafka_worker(
         opened.callback(producer.close)
         store = KafkaStore(producer, topics, source.committed, source.group_metadata)
         group = GroupSource(source, source_config.start)
-        members.worker = Worker(group, engine, store, clock, settings, observe=observe, watch=watch, marks=marks)
+        members.worker = Worker(
+            group, engine, store, clock, settings, observe=observe, watch=watch, marks=marks, timed=timed
+        )
         yield members.worker
 
 

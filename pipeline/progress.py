@@ -17,7 +17,7 @@ _NAMES = {
 
 @dataclass
 class Progress:
-    """Counts since the start."""
+    """Counts since the start: `unseen` are events whose template training lacked, `lost` partitions taken by others."""
 
     records: int = 0
     alerts: int = 0
@@ -26,6 +26,10 @@ class Progress:
     suppressed: int = 0
     commits: int = 0
     aborted: int = 0
+    events: int = 0
+    unseen: int = 0
+    rebalances: int = 0
+    lost: int = 0
 
     def count(self, records: int, outputs: Iterable[Output]) -> None:
         """Add so many records, and what they led to."""

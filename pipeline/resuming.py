@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from longwatch.pipeline.checkpoint import Position
+from longwatch.pipeline.errors import InputError
 from longwatch.pipeline.records import Partition
 
 log = structlog.get_logger("longwatch.worker")
@@ -22,4 +25,14 @@ def announce(partition: Partition, position: Position, replay_from: int) -> None
             first_kept=replay_from,
             effect="alerts of windows that began before are marked partial",
             action="raise the topic's retention above windows.max_duration",
+        )
+
+
+def check_whole(rebuilding: Mapping[Partition, tuple[int, int]]) -> None:
+    """Raise InputError where a source ended before the records that an earlier run committed."""
+    for partition, (held, committed) in rebuilding.items():
+        raise InputError(
+            f"{committed} records were read in an earlier run, and now there are {held}",
+            "they were cut or replaced since: give the new ones a database of their own",
+            source=str(partition),
         )

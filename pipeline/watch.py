@@ -14,13 +14,23 @@ from longwatch.pipeline.records import Partition
 
 @dataclass(frozen=True)
 class State:
-    """How a worker stands; `lag` gives records not yet read by partition, and is for the worker's own thread."""
+    """How a worker stands; what is a function is for the worker's own thread.
+
+    `lag` gives records not yet read by partition, `watermarks` event times that none older is awaited of, `replay`
+    how many records a restart would read again. `joined` says whether it was told which partitions are its own, if
+    any; `waiting_since` since when something is not committed.
+    """
 
     progress: Progress
     open_windows: int
     pending: int
     behind: bool
     lag: Callable[[], Mapping[Partition, int]]
+    watermarks: Callable[[], Mapping[Partition, int]]
+    replay: Callable[[], Mapping[Partition, int]]
+    answers: Callable[[], bool]
+    joined: bool
+    waiting_since: float | None
 
 
 class Watch(Protocol):

@@ -15,15 +15,17 @@ import structlog
 from longwatch.pipeline.checkpoint import Position, Store
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine, Result
-from longwatch.pipeline.errors import BrokerError, InputError
+from longwatch.pipeline.errors import BrokerError
 from longwatch.pipeline.feedback.mark_log import MarkLog, reach_steps
 from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Output
+from longwatch.pipeline.pending import Pending
 from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.records import Partition, RecordBatch
-from longwatch.pipeline.resuming import announce
+from longwatch.pipeline.resuming import announce, check_whole
 from longwatch.pipeline.sources import Source
+from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.steps import Observer, Step, unobserved
 from longwatch.pipeline.watch import UNWATCHED, State, Watch
 from longwatch.pipeline.worker_settings import Stop, WorkerSettings
@@ -31,12 +33,6 @@ from longwatch.pipeline.worker_settings import Stop, WorkerSettings
 __all__ = ["Stop", "Worker", "WorkerSettings"]
 
 log = structlog.get_logger("longwatch.worker")
-
-MAX_PENDING = 10_000
-"""Outputs held back for the next commit; past this the commit does not wait for its interval."""
-
-MAX_PENDING_BYTES = 16 << 20
-"""So many bytes of them do not wait either: dead letters hold whole records."""
 
 
 class Worker:
@@ -55,6 +51,7 @@ class Worker:
         observe: Observer = unobserved,
         watch: Watch = UNWATCHED,
         marks: MarkLog | None = None,
+        timed: Timed = untimed,
     ) -> None:
         self._source = source
         self._engine = engine
@@ -67,16 +64,22 @@ class Worker:
         self._gathered = Gathering(settings.gather_records, settings.gather_s)
         self._watch = watch
         self._marks = marks
-        self._pending: list[Output] = []
-        self._pending_bytes = 0
+        self._timed = timed
+        self._pending = Pending()
         self._committed: dict[Partition, Position] = {}
         self._starts: dict[Partition, int] = {}
         self._last_commit = self._last_said = clock.monotonic()
-        self._behind = False
+        self._behind = self._joined = False
+        self._waiting_since: float | None = None
         self.progress = Progress()
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
         """Begin partitions where they were left: seek to `replay_from`, and rebuild silently from there."""
+        self._joined = True
+        self.progress.rebalances += 1
+        self._begin(partitions)
+
+    def _begin(self, partitions: Iterable[Partition]) -> None:
         self._observe(Step.ASSIGNED)
         for partition in partitions:
             self._gathered.drop([partition])
@@ -105,14 +108,15 @@ class Worker:
     def lost(self, partitions: Iterable[Partition]) -> None:
         """Let go without a commit: another worker has the partitions already, and what is pending is its to give."""
         self._let_go(partitions)
+        self._joined = bool(self._engine.partitions)
+        self.progress.lost += 1
         self._observe(Step.LOST)
 
     def _let_go(self, partitions: Iterable[Partition]) -> None:
         gone = set(partitions)
         self._gathered.drop(gone)
         self._watch.let_go(gone)
-        self._pending = [output for output in self._pending if output.partition not in gone]
-        self._pending_bytes = sum(output.size for output in self._pending)
+        self._pending.drop(gone)
         for partition in gone:
             self._engine.forget(partition)
             self._committed.pop(partition, None)
@@ -155,21 +159,20 @@ class Worker:
         if self._behind:
             return
         self._last_commit = self._clock.monotonic()
-        positions = {
-            partition: position
-            for partition, position in self._engine.positions().items()
-            if self._committed.get(partition) != position
-        }
-        if not positions and not self._pending:
+        positions = {each: at for each, at in self._engine.positions().items() if self._committed.get(each) != at}
+        if not positions and not self._pending.outputs:
+            self._waiting_since = None
             return
         try:
-            self._store.commit(self._pending, positions)
+            with self._timed(Stage.COMMIT):
+                self._store.commit(self._pending.outputs, positions)
         except (CommitAbortedError, CommitUnknownError) as error:
             self._rewind(error)
             return
         self._committed |= positions
-        self._watch.committed(self._pending)
-        self._drop_pending()
+        self._waiting_since = None
+        self._watch.committed(self._pending.outputs)
+        self._pending.clear()
         self.progress.commits += 1
 
     def step(self) -> bool:
@@ -182,7 +185,8 @@ class Worker:
 
     def _round(self) -> bool:
         self._observe(Step.POLLING)
-        batches = self._poll()
+        with self._timed(Stage.POLL):
+            batches = self._poll()
         self._observe(Step.POLLED)
         if self._behind:
             self._read_again()
@@ -212,9 +216,12 @@ class Worker:
             self._take(self._engine.process(self._gathered.take()))
 
     def _take(self, result: Result) -> None:
-        self._pending += result.outputs
-        self._pending_bytes += sum(output.size for output in result.outputs)
+        self._pending.add(result.outputs)
         self.progress.count(result.num_records, result.outputs)
+        self.progress.events += result.num_events
+        self.progress.unseen += result.num_unseen
+        if result.num_records or result.outputs:
+            self._wait()
         self._watch.scored(result.touched)
         if self._on_scores is not None and result.score_frames:
             self._on_scores(result.score_frames)
@@ -225,19 +232,11 @@ class Worker:
         """Nothing came: close windows of silent partitions; says whether the work is done."""
         waiting = self._close_silent()
         if self._source.exhausted:
-            self._check_whole()
+            check_whole(self._engine.rebuilding)
             return True
         if not self._settings.until_end or waiting or not self._engine.partitions:
             return False
         return all(self._source.at_end(partition) for partition in self._engine.partitions)
-
-    def _check_whole(self) -> None:
-        for partition, (held, committed) in self._engine.rebuilding.items():
-            raise InputError(
-                f"{committed} records were read in an earlier run, and now there are {held}",
-                "they were cut or replaced since: give the new ones a database of their own",
-                source=str(partition),
-            )
 
     def _close_silent(self) -> list[Partition]:
         """Close the windows of silent partitions; the partitions where that is still to come."""
@@ -259,12 +258,12 @@ class Worker:
 
     def _due(self) -> bool:
         waited = self._clock.monotonic() - self._last_commit
-        full = len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
-        return full or waited >= self._settings.commit_interval_s
+        return self._pending.is_full or waited >= self._settings.commit_interval_s
 
-    def _drop_pending(self) -> None:
-        self._pending = []
-        self._pending_bytes = 0
+    def _wait(self) -> None:
+        """Something is to be committed from now on, if not since longer."""
+        if self._waiting_since is None:
+            self._waiting_since = self._clock.monotonic()
 
     def _say(self) -> None:
         """Log now and then what was done so far, and what is held in memory."""
@@ -272,11 +271,22 @@ class Worker:
         if now - self._last_said < self._settings.progress_interval_s:
             return
         self._last_said = now
-        held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending)}
+        held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending.outputs)}
         log.info("progress", **asdict(self.progress), **held)
 
     def _state(self) -> State:
-        return State(self.progress, self._engine.num_open_windows, len(self._pending), self._behind, self._lag)
+        return State(
+            self.progress,
+            self._engine.num_open_windows,
+            len(self._pending.outputs),
+            self._behind,
+            self._lag,
+            lambda: self._engine.watermarks,
+            lambda: self._engine.replay_distances,
+            lambda: self._source.answers(),
+            self._joined,
+            self._waiting_since,
+        )
 
     def _lag(self) -> dict[Partition, int]:
         """Records not yet read; only where the source knows the end."""
@@ -297,13 +307,14 @@ class Worker:
         """A call may have failed after records were taken: once a broker answers, all is read again."""
         if not error.retriable:
             raise error
+        self._wait()
         log.warning("broker_away", reason=error.message, action="reading again from the last commit when it is back")
         self._behind = True
 
     def _read_again(self) -> None:
-        self._drop_pending()
+        self._pending.clear()
         self._gathered.take()
         self._watch.let_go(self._engine.partitions)
-        self.assigned(self._engine.partitions)
+        self._begin(self._engine.partitions)
         self._behind = False
         self._observe(Step.REWOUND)

@@ -12,10 +12,13 @@ from longwatch.pipeline.commands.run import DRAIN_SECONDS, stopped_by_signals
 from longwatch.pipeline.config import Relay, load_config
 from longwatch.pipeline.config.load import error_at
 from longwatch.pipeline.config.secrets import UnreadableSecretError
+from longwatch.pipeline.console import settle_logging
 from longwatch.pipeline.errors import ConfigError
+from longwatch.pipeline.metrics.opened import relay_metrics
 from longwatch.pipeline.relay.guard import Guard
 from longwatch.pipeline.relay.kafka import open_relay, open_sends
 from longwatch.pipeline.relay.targets import Send
+from longwatch.pipeline.relay.watch import UNWATCHED_RELAY
 
 log = structlog.get_logger("longwatch.relay")
 
@@ -29,10 +32,17 @@ def relay(
         raise ConfigError(
             "`relay` is missing", "name the targets there: see configs/pipeline/relay.yaml", file=str(config)
         )
+    settle_logging(loaded.logging)
     clock = SystemClock()
     sends = _sends(config, loaded.relay, clock)
     drain_s = max(DRAIN_SECONDS, loaded.relay.drain.seconds + 1.5)
-    with stopped_by_signals(max_seconds, drain_s) as stop, open_relay(loaded, sends, clock, instance) as opened:
+    with (
+        stopped_by_signals(max_seconds, drain_s) as stop,
+        relay_metrics(loaded, clock, instance or "") as metrics,
+        open_relay(loaded, sends, clock, instance, metrics.kept if metrics else UNWATCHED_RELAY) as opened,
+    ):
+        if metrics is not None:
+            metrics.pulse.draining = stop.is_set
         log.info("started", pipeline=loaded.pipeline, targets=",".join(each.name for each in loaded.relay.targets))
         done = opened.relay.run(stop, opened.at_end if until_end else lambda: False)
     log.info("stopped", read=done.read, dead_letters=done.dead_letters, commits=done.commits)

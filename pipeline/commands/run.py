@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,9 +15,11 @@ import structlog
 from longwatch.pipeline.assembly import build_engine, open_model, window_rules
 from longwatch.pipeline.clock import Clock, SystemClock
 from longwatch.pipeline.config import Config, load_config
+from longwatch.pipeline.console import settle_logging
 from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_watchdog import EXIT_CODE
+from longwatch.pipeline.onlookers import Onlookers, opened_onlookers
 from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.watch import Watch
 from longwatch.pipeline.web.live_page import opened_page
@@ -40,22 +43,19 @@ def run(
     `observe` is told the steps of a worker on Kafka.
     """
     loaded = load_config(config, overrides)
-    model, clock = open_model(loaded), SystemClock()
-    engine = build_engine(loaded, model, instance=instance or "")
-    settings = WorkerSettings(
-        commit_interval_s=_commit_interval_s(loaded),
-        gather_records=loaded.scorer.gather_records,
-        gather_s=loaded.scorer.gather.seconds,
-        until_end=until_end,
-        idle_timeout_ms=window_rules(loaded.windows).idle_timeout_ms,
-    )
+    settle_logging(loaded.logging)
+    clock, name = SystemClock(), instance or ""
     with (
         stopped_by_signals(max_seconds, DRAIN_SECONDS) as stop,
-        opened_page(loaded, model, engine.marks, clock, instance or "") as watch,
-        _worker(loaded, engine, clock, settings, instance, observe, watch) as worker,
+        opened_onlookers(loaded, clock, name, stop.is_set) as onlookers,
     ):
-        log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
-        done = worker.run(stop)
+        model = open_model(loaded)
+        onlookers.loaded(loaded, model)
+        engine = build_engine(loaded, model, instance=name, timed=onlookers.timed)
+        opened = _Opening(loaded, engine, clock, _settings(loaded, until_end), instance, observe)
+        with opened_page(loaded, model, engine.marks, clock, name) as page, opened.worker(onlookers, page) as worker:
+            log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
+            done = worker.run(stop)
     log.info(
         "stopped",
         records=done.records,
@@ -101,24 +101,50 @@ def _leave_when_late(stop: threading.Event, drained: threading.Event, seconds: f
         os._exit(EXIT_CODE)
 
 
-@contextmanager
-def _worker(
-    config: Config,
-    engine: Engine,
-    clock: Clock,
-    settings: WorkerSettings,
-    instance: str | None,
-    observe: Observer,
-    watch: Watch,
-) -> Iterator[Worker]:
-    if config.sink.kafka is not None:
-        from longwatch.pipeline.kafka_worker import open_kafka_worker
+@dataclass(frozen=True)
+class _Opening:
+    """What a worker is made of, whichever it is."""
 
-        with open_kafka_worker(config, engine, clock, settings, instance, observe, watch=watch) as worker:
-            yield worker
-    else:
-        with open_embedded_worker(config, engine, clock, settings, watch=watch) as worker:
-            yield worker
+    config: Config
+    engine: Engine
+    clock: Clock
+    settings: WorkerSettings
+    instance: str | None
+    observe: Observer
+
+    @contextmanager
+    def worker(self, onlookers: Onlookers, page: Watch) -> Iterator[Worker]:
+        """On Kafka or embedded, as the sink says."""
+        watch, timed = onlookers.with_page(page), onlookers.timed
+        if self.config.sink.kafka is not None:
+            from longwatch.pipeline.kafka_worker import open_kafka_worker
+
+            with open_kafka_worker(
+                self.config,
+                self.engine,
+                self.clock,
+                self.settings,
+                self.instance,
+                self.observe,
+                watch=watch,
+                timed=timed,
+            ) as worker:
+                yield worker
+        else:
+            with open_embedded_worker(
+                self.config, self.engine, self.clock, self.settings, watch=watch, timed=timed
+            ) as worker:
+                yield worker
+
+
+def _settings(config: Config, until_end: bool) -> WorkerSettings:
+    return WorkerSettings(
+        commit_interval_s=_commit_interval_s(config),
+        gather_records=config.scorer.gather_records,
+        gather_s=config.scorer.gather.seconds,
+        until_end=until_end,
+        idle_timeout_ms=window_rules(config.windows).idle_timeout_ms,
+    )
 
 
 def _commit_interval_s(config: Config) -> float:

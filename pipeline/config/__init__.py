@@ -26,11 +26,14 @@ from longwatch.pipeline.config.format import (
 )
 from longwatch.pipeline.config.kafka_client import ClientOptions
 from longwatch.pipeline.config.load import config_from, load_config
+from longwatch.pipeline.config.logs import Logging
+from longwatch.pipeline.config.metrics import Metrics
 from longwatch.pipeline.config.relay import Relay
 from longwatch.pipeline.config.relay_targets import Allow, Target
 from longwatch.pipeline.config.root import Config
 from longwatch.pipeline.config.sink import EmbeddedSink, KafkaSink, Sink
 from longwatch.pipeline.config.source import AsTopic, FilesSource, KafkaSource, Source, StdinSource
+from longwatch.pipeline.config.tracing import Tracing
 from longwatch.pipeline.config.values import Duration, Size
 from longwatch.pipeline.config.web import Web
 
@@ -51,8 +54,10 @@ __all__ = [
     "KafkaSink",
     "KafkaSource",
     "Limits",
+    "Logging",
     "Mask",
     "Match",
+    "Metrics",
     "OtelFormat",
     "Relay",
     "Rfc3164Format",
@@ -70,6 +75,7 @@ __all__ = [
     "TextTimestamp",
     "Threshold",
     "Thresholds",
+    "Tracing",
     "Web",
     "Windows",
     "config_from",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from longwatch.pipeline.config.base import Location, Model, OneOf, Problem
+from longwatch.pipeline.config.metrics import Metrics
 from longwatch.pipeline.config.relay_targets import Allow, Target
 from longwatch.pipeline.config.values import (
     Duration,
@@ -69,6 +70,10 @@ class Relay(Model):
     commit_interval: PositiveDuration = Field(default=Duration(500), description="How often offsets are committed.")
     drain: PositiveDuration = Field(
         default=Duration(3_000), description="How long a stopping relay waits for deliveries under way."
+    )
+
+    metrics: Metrics | None = Field(
+        default=None, description="The relay's own endpoint for Prometheus; the worker has port 9464 by default."
     )
 
     def _problems(self) -> Iterator[Problem]:

@@ -13,9 +13,12 @@ from longwatch.pipeline.config.base import Location, Model, Problem
 from longwatch.pipeline.config.detection import Alerts, Scorer, Templates, Thresholds, Windows
 from longwatch.pipeline.config.feedback import Feedback
 from longwatch.pipeline.config.format import Entity, Format
+from longwatch.pipeline.config.logs import Logging
+from longwatch.pipeline.config.metrics import Metrics
 from longwatch.pipeline.config.relay import Relay
 from longwatch.pipeline.config.sink import Sink
 from longwatch.pipeline.config.source import Source
+from longwatch.pipeline.config.tracing import Tracing
 from longwatch.pipeline.config.values import YamlPath
 from longwatch.pipeline.config.web import Web
 from longwatch.pipeline.errors import ConfigError
@@ -49,6 +52,12 @@ class Config(Model):
         default=None, description="What silences alerts: marks of people, and rules; `{}` for marks alone."
     )
     web: Web | None = Field(default=None, description="A live page, served by the worker; `{}` for this machine alone.")
+
+    metrics: Metrics | None = Field(
+        default=None, description="An endpoint for Prometheus and health checks; `{}` for this machine alone."
+    )
+    logging: Logging = Field(default_factory=Logging, description="What is logged, and how.")
+    tracing: Tracing | None = Field(default=None, description="Traces of commits, for OpenTelemetry.")
 
     @property
     def group_id(self) -> str:

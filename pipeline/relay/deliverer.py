@@ -12,6 +12,7 @@ from longwatch.pipeline.records import Partition
 from longwatch.pipeline.relay.lane import Delivery, Lane
 from longwatch.pipeline.relay.message import Letter, Message, Record
 from longwatch.pipeline.relay.verdict import Delivered, Refused, TryAgain, Verdict
+from longwatch.pipeline.relay.watch import UNWATCHED_RELAY, RelayWatch
 
 log = structlog.get_logger("longwatch.relay")
 
@@ -29,12 +30,14 @@ class Deliverer:
         clock: Clock,
         ended: Callable[[Record, str, Letter | None], None],
         threads: int,
+        watch: RelayWatch = UNWATCHED_RELAY,
     ) -> None:
         self.name = name
         self._lane = lane
         self._send = send
         self._clock = clock
         self._ended = ended
+        self._watch = watch
         self._turn = threading.Condition()
         self._running = 0
         self._stopping = False
@@ -53,6 +56,12 @@ class Deliverer:
             self._lane.forget(partition)
             self._turn.wait_for(lambda: self._running == 0, wait_s)
 
+    @property
+    def waiting(self) -> int:
+        """Messages that the target lacks."""
+        with self._turn:
+            return len(self._lane)
+
     def stop(self) -> None:
         """Begin nothing more."""
         with self._turn:
@@ -66,10 +75,13 @@ class Deliverer:
 
     def _work(self) -> None:
         while (delivery := self._next()) is not None:
+            began = self._clock.monotonic()
             verdict = self._try(delivery.message)
+            seconds = self._clock.monotonic() - began
             with self._turn:
                 end = self._lane.finish(delivery, verdict, self._clock.monotonic())
                 self._tell(delivery, verdict, end)
+                self._watch.tried(self.name, _outcome(verdict, end), seconds)
                 self._running -= 1
                 self._turn.notify_all()
 
@@ -102,3 +114,9 @@ class Deliverer:
             letter = Letter(record, self.name, end.reason, end.why, delivery.attempts)
         if end is not None:
             self._ended(record, self.name, letter)
+
+
+def _outcome(verdict: Verdict, end: Delivered | Refused | None) -> str:
+    if isinstance(end, Refused):
+        return "refused"
+    return "delivered" if isinstance(verdict, Delivered) else "failed"

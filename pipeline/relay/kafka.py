@@ -30,6 +30,7 @@ from longwatch.pipeline.relay.ledger import Ledger, Settled
 from longwatch.pipeline.relay.letters import append_to, as_outputs
 from longwatch.pipeline.relay.relay import Counts, Relay, RelaySettings
 from longwatch.pipeline.relay.targets import Send, open_target
+from longwatch.pipeline.relay.watch import UNWATCHED_RELAY, RelayWatch
 from longwatch.pipeline.sources.group import GroupSource
 from longwatch.pipeline.sources.kafka import KafkaSource
 
@@ -54,6 +55,8 @@ class _Listener:
 
     def assigned(self, partitions: object) -> None:
         log.info("assigned", partitions=len(partitions))  # type: ignore[arg-type]
+        if self.relay is not None:
+            self.relay.assigned()
 
     def revoked(self, partitions: tuple[Partition, ...]) -> None:
         if self.relay is not None:
@@ -94,7 +97,9 @@ def open_sends(relay: RelayConfig, guard: Guard, clock: Clock) -> list[Send]:
 
 
 @contextmanager
-def open_relay(config: Config, sends: list[Send], clock: Clock, instance: str | None) -> Iterator[OpenRelay]:
+def open_relay(
+    config: Config, sends: list[Send], clock: Clock, instance: str | None, watch: RelayWatch = UNWATCHED_RELAY
+) -> Iterator[OpenRelay]:
     """A relay that joins its group; `instance` names it across restarts, and its transactions."""
     relay, sink = _relay_of(config), config.sink.kafka
     if sink is None:
@@ -122,8 +127,8 @@ def open_relay(config: Config, sends: list[Send], clock: Clock, instance: str | 
         def commit(settled: Settled) -> None:
             _commit(relay, producer, source, settled)
 
-        targets = list(_deliverers(relay, sends, ledger, clock))
-        listener.relay = Relay(source, ledger, targets, commit, clock, _loop_settings(relay))
+        targets = list(_deliverers(relay, sends, ledger, clock, watch))
+        listener.relay = Relay(source, ledger, targets, commit, clock, _loop_settings(relay), watch)
         group = GroupSource(source, relay.start)
         yield OpenRelay(
             listener.relay, lambda: bool(source.assignment()) and all(map(group.at_end, source.assignment()))
@@ -162,12 +167,12 @@ def _decide(
 
 
 def _deliverers(
-    relay: RelayConfig, sends: list[Send], ledger: Ledger, clock: Clock
+    relay: RelayConfig, sends: list[Send], ledger: Ledger, clock: Clock, watch: RelayWatch
 ) -> Iterator[tuple[Deliverer, frozenset[str]]]:
     backoff = Backoff(relay.retry.first.seconds, relay.retry.longest.seconds)
     for target, send in zip(relay.targets, sends, strict=True):
         lane = Lane(backoff, relay.retry.give_up_after.seconds)
-        deliverer = Deliverer(target.name, lane, send, clock, ledger.done, target.in_flight)
+        deliverer = Deliverer(target.name, lane, send, clock, ledger.done, target.in_flight, watch)
         yield deliverer, frozenset(target.lifecycle)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.relay.deliverer import Deliverer
 from longwatch.pipeline.relay.ledger import Ledger, Settled
 from longwatch.pipeline.relay.message import Letter, Message, Record, read_message
+from longwatch.pipeline.relay.watch import UNWATCHED_RELAY, RelayState, RelayWatch
 
 log = structlog.get_logger("longwatch.relay")
 
@@ -28,6 +29,14 @@ class Source(Protocol):
 
     def assignment(self) -> frozenset[Partition]:
         """Partitions that are read."""
+        ...
+
+    def known_ends(self) -> Mapping[Partition, int]:
+        """The offset behind each partition's last record, as far as that is known."""
+        ...
+
+    def answers(self) -> bool:
+        """Whether the group's coordinator does."""
         ...
 
     def pause(self, partition: Partition) -> None:
@@ -56,6 +65,7 @@ class Counts:
     read: int = 0
     dead_letters: int = 0
     commits: int = 0
+    aborted: int = 0
 
 
 class Relay:
@@ -69,6 +79,7 @@ class Relay:
         commit: Callable[[Settled], None],
         clock: Clock,
         settings: RelaySettings,
+        watch: RelayWatch = UNWATCHED_RELAY,
     ) -> None:
         self._source = source
         self._ledger = ledger
@@ -77,6 +88,10 @@ class Relay:
         self._clock = clock
         self._settings = settings
         self._paused: set[Partition] = set()
+        self._watch = watch
+        self._joined = False
+        self._waiting_since: float | None = None
+        self._read_to: dict[Partition, int] = {}
         self._next_commit = 0.0
         self.counts = Counts()
 
@@ -88,6 +103,7 @@ class Relay:
                     self._take(batch)
                 self._throttle()
                 self._commit_when_due()
+                self._watch.told(self._state())
                 if self._ledger.messages == 0 and at_end():
                     break
         finally:
@@ -95,6 +111,10 @@ class Relay:
                 deliverer.stop()
         self._drain()
         return self.counts
+
+    def assigned(self) -> None:
+        """The group has said which partitions are this relay's, if any."""
+        self._joined = True
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Others read them next: commit what every target has, and forget the rest, which they deliver again."""
@@ -111,6 +131,7 @@ class Relay:
             for deliverer, _ in self._targets:
                 deliverer.forget(partition, 0.0)
             self._ledger.forget(partition)
+            self._read_to.pop(partition, None)
         self._paused.difference_update(partitions)
 
     def unreadable(self, partition: Partition, first: int, next_offset: int, why: str) -> None:
@@ -123,6 +144,7 @@ class Relay:
         for offset, key, value in batch.frame.select("offset", "key", "value").iter_rows():
             self._offer(Record(batch.partition, offset, key, value or b""))
             self.counts.read += 1
+        self._read_to[batch.partition] = batch.next_offset
         self._ledger.reach(batch.partition, batch.next_offset)
 
     def _offer(self, record: Record) -> None:
@@ -164,10 +186,34 @@ class Relay:
         except CommitAbortedError as error:
             # Nothing of it happened, and nothing is forgotten: the next commit holds it again.
             log.warning("commit_aborted", why=error.message)
+            self.counts.aborted += 1
+            self._waiting_since = self._waiting_since or self._clock.monotonic()
             return
         self._ledger.committed(settled)
+        self._waiting_since = None
+        self._watch.committed(settled.letters)
         self.counts.commits += 1
         self.counts.dead_letters += len(settled.letters)
+
+    def _state(self) -> RelayState:
+        counts, source = self.counts, self._source
+        return RelayState(
+            counts.read,
+            counts.commits,
+            counts.aborted,
+            self._ledger.messages,
+            self._ledger.bytes,
+            bool(self._paused),
+            self._joined,
+            self._waiting_since,
+            lambda: source.answers(),
+            self._lag,
+            lambda: {deliverer.name: deliverer.waiting for deliverer, _ in self._targets},
+        )
+
+    def _lag(self) -> dict[Partition, int]:
+        ends = self._source.known_ends()
+        return {each: max(0, ends[each] - at) for each, at in self._read_to.items() if each in ends}
 
     def _drain(self) -> None:
         deadline = self._clock.monotonic() + self._settings.drain_s

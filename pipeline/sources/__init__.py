@@ -43,6 +43,10 @@ class Source(Protocol):
         """The offset behind each partition's last record, as far as that is known without asking anybody."""
         ...
 
+    def answers(self) -> bool:
+        """Whether what the records come from still answers, as far as that is known without asking."""
+        ...
+
     def close(self) -> None:
         """Give back what the source holds open."""
         ...

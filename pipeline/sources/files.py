@@ -111,6 +111,10 @@ class FilesSource:
         """None: where the input ends shows when it is reached."""
         return {}
 
+    def answers(self) -> bool:
+        """Always: what cannot be read is an error."""
+        return True
+
     def close(self) -> None:
         """Close the files."""
         self._lines.close()

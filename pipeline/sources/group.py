@@ -51,6 +51,10 @@ class GroupSource:
         """Ends of the partitions as the last fetch of each told them."""
         return self._kafka.known_ends()
 
+    def answers(self) -> bool:
+        """Whether the group's coordinator does."""
+        return self._kafka.answers()
+
     def close(self) -> None:
         """Leave the group."""
         self._kafka.close()

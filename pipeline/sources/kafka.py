@@ -8,7 +8,7 @@ import structlog
 
 from longwatch.pipeline.errors import BrokerError, FencedError
 from longwatch.pipeline.kafka_client import TopicPartition
-from longwatch.pipeline.kafka_consumed import ask_for_round
+from longwatch.pipeline.kafka_consumed import ask_for_round, knows_coordinator
 from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_reader import Reader
 from longwatch.pipeline.kafka_rebalance import RebalanceQueue, was_replaced
@@ -122,6 +122,10 @@ class KafkaSource:
         """The end that came with each partition's last fetch; asks no broker."""
         ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
         return {self._reader.partition(tp.partition): int(end) for tp, end in ends.items() if end is not None}
+
+    def answers(self) -> bool:
+        """Whether the group's coordinator is known, which it no longer is once a heartbeat had no answer."""
+        return knows_coordinator(self._consumer)
 
     def pause(self, partition: Partition) -> None:
         """Return no records of this partition until `resume`; keep polling meanwhile."""

@@ -43,6 +43,10 @@ class RangeSource:
         """None: where the input ends shows when it is reached."""
         return {}
 
+    def answers(self) -> bool:
+        """Always: what cannot be read is an error."""
+        return True
+
     def close(self) -> None:
         """Close the connection."""
         self._kafka.close()

@@ -87,6 +87,10 @@ class StdinSource:
         """None: where the input ends shows when it is reached."""
         return {}
 
+    def answers(self) -> bool:
+        """Always: what cannot be read is an error."""
+        return True
+
     def close(self) -> None:
         """Leaves the stream open: it is the caller's."""
 

@@ -25,6 +25,7 @@ VERBS = (
     "bench",
     "verify",
     "doctor",
+    "top",
     "export",
     "optimize",
     "bundle",

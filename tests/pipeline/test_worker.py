@@ -13,10 +13,11 @@ from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Kind, unreadable
+from longwatch.pipeline.pending import MAX_PENDING_BYTES
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
-from longwatch.pipeline.worker import MAX_PENDING_BYTES, Worker, WorkerSettings
+from longwatch.pipeline.worker import Worker, WorkerSettings
 from support.demo import ARRIVAL_MS, BUSY, as_records, demo_config, demo_engine, demo_frame
 
 CONFIG = demo_config(BUSY)
@@ -255,7 +256,7 @@ def test_many_bytes_of_outputs_do_not_wait_for_the_commit_interval(tmp_path):
     worker = Worker(source, demo_engine(CONFIG), store, ManualClock(), WorkerSettings(1e9))
     worker.assigned(source.partitions)
     held = []
-    worker._on_progress = lambda _: held.append(worker._pending_bytes)
+    worker._on_progress = lambda _: held.append(worker._pending.num_bytes)
     assert worker.run(threading.Event()).commits > 1
     assert MAX_PENDING_BYTES <= max(held) < MAX_PENDING_BYTES + 5 * 600_000
     assert len(store.of(Kind.DEAD_LETTER)) == 40

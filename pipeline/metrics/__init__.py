@@ -1,0 +1,1 @@
+"""What a worker and a relay tell Prometheus and whoever asks after their health."""

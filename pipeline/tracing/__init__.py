@@ -1,0 +1,1 @@
+"""Traces of commits for OpenTelemetry: off unless configured, and imported only then."""
