@@ -16,7 +16,7 @@ demo: ## a small company's logs through the real worker: alerts in under a minut
 	@ops/environment.sh $(DEMO_VENV) ops/locks/cpu.txt
 	@$(DEMO_VENV)/bin/longwatch demo
 
-test: install jars browser ## the whole CPU suite, a real Apache Kafka included
+test: install jars browser schemas ## the whole CPU suite, a real Apache Kafka included
 	$(if $(TESTS),$(BIN)/pytest -m 'not gpu and not slow' $(TESTS),OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and not slow' -n 2 $(IN_PROCESS) && \
 	  $(BIN)/pytest -m 'not gpu and not slow' $(addprefix --ignore=,$(IN_PROCESS)))
 
@@ -39,6 +39,9 @@ jars: ## Apache Kafka's jars for the tests' broker, from Maven coordinates
 
 browser: ## Chromium and axe-core for the tests of the pages
 	@ops/browser/install.sh
+
+schemas: ## Elastic's published field types, for the tests of alert forms
+	@ops/schemas/install.sh
 
 broker: jars ## a local Apache Kafka to play with; prints how to use and stop it
 	@python3 ops/kafka/broker.py up
@@ -108,6 +111,10 @@ sbom: install ## bills of materials (CycloneDX) of what the images install, into
 
 docs: install ## the documentation as a site in build/docs, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+audit: install ## known weaknesses of what is locked, and a CycloneDX bill of materials in build/sbom.json
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .cache/audit pip-audit cyclonedx-bom
+	@mkdir -p build && PYTHONPATH=.cache/audit $(BIN)/python -m cyclonedx_py requirements ops/locks/cpu.txt -o build/sbom.json
+	PYTHONPATH=.cache/audit $(BIN)/python -m pip_audit --strict --progress-spinner off --no-deps --disable-pip -r ops/locks/cpu.txt
 
 lock: install ## write the lock files again from pyproject.toml
 	ops/lock.sh
@@ -115,7 +122,7 @@ lock: install ## write the lock files again from pyproject.toml
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars browser broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs bench-memory \
-  bench-parse bench-worker bench-latency bench-attention bench-long-range promtool check-ops dashboard sbom docs check-gpu sanitize-gpu \
-  lock clean
+.PHONY: help demo test check types install jars browser schemas broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs \
+  bench-memory bench-parse bench-worker bench-latency bench-attention bench-long-range promtool check-ops dashboard sbom docs check-gpu \
+  sanitize-gpu audit lock clean
 .DEFAULT_GOAL := help

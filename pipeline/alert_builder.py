@@ -25,6 +25,8 @@ from longwatch.pipeline.alerts import (
 from longwatch.pipeline.carriers import carriers
 from longwatch.pipeline.detection import AlertKind, Detection
 from longwatch.pipeline.feedback.silence import Carrier, Silence, Subject
+from longwatch.pipeline.masking.alert import masked
+from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import Window
@@ -71,14 +73,16 @@ class AlertBuilder:
     include_lines: bool = True
     instance: str = ""
     successors: Successors = field(default_factory=Successors.none)
+    masker: Masker = NOTHING
 
     def subject(self, item: Touched, detection: Detection, message: Message) -> Subject:
-        """The message as marks and rules see it."""
+        """The message as marks and rules see it; its entity goes by its own name and by the one that alerts show."""
         window = item.window
         found = carriers(window, detection, message.stop, self.evidence_names)
         named = [Carrier(each.digest, self._template(window, each.template_id)) for each in found]
         row = min(detection.first_row + message.stop - 1, len(window.columns) - 1)
-        return Subject(message.rule, message.kind, window.entity, named, int(window.columns["event_time_ms"][row]))
+        names = (window.entity, self.masker.name(window.entity))
+        return Subject(message.rule, message.kind, names, named, int(window.columns["event_time_ms"][row]))
 
     def build(
         self,
@@ -89,7 +93,18 @@ class AlertBuilder:
         subject: Subject,
         suppressed_by: str | None = None,
     ) -> Alert:
-        """The alert message due at the record `trigger_offset`."""
+        """The alert message due at the record `trigger_offset`, masked; its id is made of the entity itself."""
+        return masked(self._alert(item, detection, message, trigger_offset, subject, suppressed_by), self.masker)
+
+    def _alert(
+        self,
+        item: Touched,
+        detection: Detection,
+        message: Message,
+        trigger_offset: int,
+        subject: Subject,
+        suppressed_by: str | None,
+    ) -> Alert:
         partition, window = item.partition, item.window
         best = float(detection.scores.of(message.kind)[: message.stop].max())
         rule_kind = f"{message.rule}/{message.kind}"

@@ -27,6 +27,7 @@ from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past, silencer_for
+from longwatch.pipeline.masking.masker import NOTHING
 from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
@@ -56,6 +57,9 @@ def open_model(config: Config) -> Model:
 
 def model_at(path: Path, backend: Backend = "auto", threads: int = 1) -> Model:
     """The bundle in that folder and a scorer for it; raises BundleUnusableError as `open_model` does."""
+    if not path.is_dir():
+        hint = "`longwatch train pipeline.yaml --out bundle` makes one; `bundle:` in the YAML names its folder"
+        raise BundleUnusableError(f"{path}: no such folder, expected a model bundle", hint=hint)
     try:
         bundle = open_bundle(path)
         scorer = open_scorer(bundle, backend, threads)
@@ -89,13 +93,15 @@ def build_engine(
     spare_top_events: int = 0,
     past: Past | None = None,
     timed: Timed = untimed,
+    masked: bool = True,
 ) -> Engine:
     """Engine of a configuration; `keep_scores` also gives every event's scores.
 
     `spare_top_events` more than configured are named in alerts, for `verify`, which looks for the configured ones.
     `past` holds marks and, for a replay, where they took effect.
+    Outputs leave masked; only who joins them with labels and scores, and masks them later, asks for them as they are.
     """
-    bundle = model.bundle
+    bundle, masker = model.bundle, config.masking.masker() if masked else NOTHING
     digests = Digests(bundle.digest, config.digest, model.templates.digest)
     templates = TemplateColumns(model.templates, bundle.vocabulary.templates)
     builder = AlertBuilder(
@@ -106,6 +112,7 @@ def build_engine(
         config.alerts.include_lines,
         instance,
         bundle.successors,
+        masker,
     )
     rules = list(rules_for(config, bundle.calibration))
     detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder, timed)
@@ -118,6 +125,7 @@ def build_engine(
         keep_scores=keep_scores,
         silencer=silencer_for(config, past or Past()),
         timed=timed,
+        masker=masker,
     )
 
 

@@ -13,6 +13,8 @@ import polars as pl
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.masking.alert import masked
+from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.outputs import Kind
 from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.score_log import SCORE_SCHEMA
@@ -27,7 +29,8 @@ class ScoreFiles:
     """Score frames as Parquet files of about a million rows, so that memory stays bounded however long the history."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Entities and new templates stand here as they came: for their owner alone.
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._frames: list[pl.DataFrame] = []
         self._rows = 0
@@ -64,8 +67,12 @@ def replay(
     *,
     idle_timeout_ms: int | None,
     on_progress: Callable[[Progress], None] | None = None,
+    masker: Masker = NOTHING,
 ) -> Replay:
-    """Run a bounded source to its end through the worker's loop; scores and alerts are written to `folder`."""
+    """Run a bounded source to its end through the worker's loop; scores and alerts are written to `folder`.
+
+    Alerts are written masked, as the worker sends them; scores stay as they are, for `explain` reads them again.
+    """
     # Dead letters and late events are counted only: a wrong `format` makes one of every line of the history.
     store, files = MemoryStore([Kind.ALERT]), ScoreFiles(folder / "scores")
     settings = WorkerSettings(commit_interval_s=0.0, idle_timeout_ms=idle_timeout_ms)
@@ -74,7 +81,7 @@ def replay(
     progress = worker.run(Event())
     files.flush()
     alerts = [msgspec.json.decode(output.value, type=Alert) for output in store.of(Kind.ALERT)]
-    alert_frame(alerts).write_parquet(folder / "alerts.parquet")
+    alert_frame([masked(alert, masker) for alert in alerts]).write_parquet(folder / "alerts.parquet")
     return Replay(alerts, pl.scan_parquet(folder / "scores" / "*.parquet"), progress)
 
 

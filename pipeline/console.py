@@ -28,6 +28,11 @@ def sanitise(text: str, keep: str = "") -> str:
     return _UNSAFE.sub(lambda match: match[0] if match[0] in keep else _written_out(match[0]), text)
 
 
+def json_line(value: bytes) -> str:
+    r"""JSON for a screen: equal to what it was, with every control and bidi character as `\u202e`."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", value.decode())
+
+
 def _written_out(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
@@ -76,6 +81,7 @@ def set_up_logging(log_format: LogFormat = "auto", level: str = "info", stream: 
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _masked_event(),
         _sanitise_event,
     ]
     structlog.configure(
@@ -106,6 +112,22 @@ def _renderer(log_format: LogFormat, stream: TextIO) -> "structlog.typing.Proces
     if log_format == "auto" and stream.isatty():
         return structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
     return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], drop_missing=True)
+
+
+def _masked_event() -> "structlog.typing.Processor":
+    """Without personal data; folders of a user are shown, for files are what most messages are about."""
+    from longwatch.pipeline.masking.masker import masker
+
+    mask = masker(("secrets", "emails", "cards"))
+
+    def masked(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        del logger, method
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = mask.text(value)
+        return event
+
+    return masked
 
 
 def _sanitise_event(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

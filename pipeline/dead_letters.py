@@ -43,6 +43,11 @@ class DeadLetter:
         return self.said("truncated") != "true" and self.said("reason") != "unreadable_records"
 
     @property
+    def masked(self) -> bool:
+        """Whether some of its bytes are not the record's own: that stands where it came from."""
+        return self.said("masked") == "true"
+
+    @property
     def preview(self) -> str:
         """The beginning of its bytes, made harmless."""
         text = sanitise(self.value[: 4 * PREVIEW_CHARACTERS].decode("utf-8", "replace"))

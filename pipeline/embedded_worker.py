@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from longwatch.pipeline.alert_formats.choice import AlertFormat, render
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.engine import Engine
@@ -45,9 +46,9 @@ def open_embedded_worker(
         raise ConfigError("`sink.embedded` cannot keep the offsets of `source.kafka`", "write alerts to `sink.kafka`")
     receivers: list[Deliver] = list(deliver or [])
     if sink.file is not None:
-        receivers.append(LineFile(sink.file))
+        receivers.append(_in_form(LineFile(sink.file), sink.format))
     if sink.stdout:
-        receivers.append(LineStream(sys.stdout))
+        receivers.append(_in_form(LineStream(sys.stdout), sink.format))
     source = open_local(config, clock)
     store = EmbeddedStore(sink.database, receivers)
     marks = None if config.feedback is None else FileMarkLog(config.feedback.file, engine.marks)
@@ -60,3 +61,7 @@ def open_embedded_worker(
     finally:
         store.close()
         source.close()
+
+
+def _in_form(deliver: Deliver, form: AlertFormat) -> Deliver:
+    return lambda values: deliver([render(value, form) for value in values])

@@ -18,6 +18,7 @@ from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector
 from longwatch.pipeline.feedback.marks import MarkBook
 from longwatch.pipeline.feedback.silence import MOST_STEPS, Effect, Silence, Silencer, moment_of
+from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, originals
 from longwatch.pipeline.records import Partition, RecordBatch
@@ -83,6 +84,7 @@ class Engine:
         keep_scores: bool = False,
         silencer: Silencer = RAISE_ALL,
         timed: Timed = untimed,
+        masker: Masker = NOTHING,
     ) -> None:
         self._decoder = decoder
         self._templates = templates
@@ -92,6 +94,7 @@ class Engine:
         self._keep_scores = keep_scores
         self._silencer = silencer
         self._timed = timed
+        self._masker = masker
         self._assigned: dict[Partition, Assigned] = {}
 
     def assign(self, partition: Partition, position: Position | None, start: int, *, readable_from: int = 0) -> int:
@@ -256,8 +259,8 @@ class Engine:
             advance = self._advance(state, part, events)
             num_events, num_unseen = num_events + len(events), num_unseen + int(events["is_new"].sum())
             touched += [self._touch(part.partition, window) for window in advance.windows]
-            outputs += originals(Kind.DEAD_LETTER, part, rejected)
-            outputs += originals(Kind.LATE, part, _late_reasons(advance.late, state.windows))
+            outputs += originals(Kind.DEAD_LETTER, part, rejected, self._masker)
+            outputs += originals(Kind.LATE, part, _late_reasons(advance.late, state.windows), self._masker)
         # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
         state.next_offset = max(state.next_offset, int(batch.frame["offset"][-1]) + 1)
         return _Digested(touched, outputs, num_events, num_unseen)

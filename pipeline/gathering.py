@@ -8,8 +8,8 @@ import polars as pl
 
 from longwatch.pipeline.records import Partition, RecordBatch
 
-MOST_BYTES = 8 << 20
-"""So many bytes of values do not wait for more: a poll gives up to 16 MiB, and few such polls would fill the memory."""
+MOST_BYTES = 2 << 20
+"""So many bytes of values do not wait for more: a few polls of large records would fill the memory."""
 
 
 class Gathering:

@@ -5,6 +5,7 @@ A broker checks a batch when it is produced. What it serves may still be a bomb,
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from longwatch.pipeline.kafka_kernel import FIELDS, LEAST_RECORD_BYTES, MAX_HEAD
 LARGE_RECORD = 64 * 1024
 FEW = 8
 """So many records are read one by one before a call into compiled code pays."""
+LARGE_BATCH = 2 << 20
+"""Larger ones are read piece by piece: as columns their headers and all would be held several times over."""
+PIECE, PIECE_BYTES = 500, 1 << 20
 
 _FORMAT = 2
 _HEADER_BYTES = 61
@@ -67,6 +71,7 @@ class BoundedBatch:
         self._batch = batch
         self._tp = tp
         self._limits = limits
+        self._fault: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -96,20 +101,22 @@ class BoundedBatch:
 
     def columns(self, check_crcs: bool) -> Iterator[RecordColumns]:
         """Its records as one part or, where something is odd, as those that can be read; then BrokenBatchError."""
-        found = self._columns() if self._batch.magic == _FORMAT and self._batch.records_count > FEW else None
-        if found is not None:
+        count = self._batch.records_count if self._batch.magic == _FORMAT else 0
+        if count > FEW and (found := self._columns()) is not None:
             yield found
             return
-        records: list[Any] = []
-        broken: BrokenBatchError | None = None
-        try:
-            records.extend(self._checked(check_crcs))
-        except BrokenBatchError as error:
-            broken = error
-        if records:
-            yield RecordColumns.of(records)
-        if broken is not None:
-            raise broken
+        records, broken = self._checked(check_crcs), None
+        while broken is None:
+            some: list[Any] = []
+            try:
+                some.extend(_piece(records))
+            except BrokenBatchError as error:
+                broken = error
+            if some:
+                yield RecordColumns.of(some)
+            elif broken is None:
+                return
+        raise broken
 
     def _checked(self, check_crcs: bool) -> Iterator[Any]:
         # Of format 2 the batch has the only checksum; before it, each record has its own.
@@ -123,19 +130,24 @@ class BoundedBatch:
         batch = self._batch
         try:
             self._uncompress()
-        except Exception:
+        except Exception as error:
+            # Once is enough: what it made before it failed stays with the traceback.
+            self._fault = error.with_traceback(None)
             return None
-        if batch.records_count > len(batch._buffer) // LEAST_RECORD_BYTES:
+        if len(batch._buffer) > LARGE_BATCH or batch.records_count > len(batch._buffer) // LEAST_RECORD_BYTES:
             return None
-        content, columns = bytes(batch._buffer), np.empty((FIELDS, batch.records_count), np.int64)
+        columns = np.empty((FIELDS, batch.records_count), np.int64)
         fixed = batch.timestamp_type == batch.LOG_APPEND_TIME
         base = np.array([batch.base_offset, batch.max_timestamp if fixed else batch.first_timestamp], np.int64)
-        bytes_ = np.frombuffer(content, np.uint8)
-        in_order = read_records(bytes_, batch._pos, base, batch.last_offset_delta, fixed, columns)
-        return RecordColumns(content, columns) if in_order else None
+        content = np.frombuffer(batch._buffer, np.uint8)
+        content.flags.writeable = False  # as the kernel is compiled for
+        in_order = read_records(content, batch._pos, base, batch.last_offset_delta, fixed, columns)
+        return RecordColumns(batch._buffer, columns) if in_order else None
 
     def _uncompress(self) -> None:
         batch = self._batch
+        if self._fault is not None:
+            raise self._fault
         if batch._decompressed:
             return
         codec = batch.compression_type
@@ -218,6 +230,16 @@ class Metered:
         if self._budget.spent:
             raise StopIteration
         return self._budget.take(next(self._records))
+
+
+def _piece(records: Iterator[Any]) -> Iterator[Any]:
+    """The next few records, fewer where they are large."""
+    size = 0
+    for record in islice(records, PIECE):
+        yield record
+        size += len(record.key or b"") + len(record.value or b"")
+        if size >= PIECE_BYTES:
+            return
 
 
 def _check_headers(buffer: bytearray, at: int) -> None:

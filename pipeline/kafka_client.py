@@ -4,18 +4,21 @@ Values in and out are bytes: a deserializer that raises would stop the consumer 
 """
 
 import difflib
+import ssl
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from longwatch.pipeline import kafka_patches
 from longwatch.pipeline.errors import BrokerRefusedError, ConfigError, FencedError, LongwatchError
 from longwatch.pipeline.kafka_batches import Limits, PollBudget
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError, ClientFailedError, TopicMissingError
 from longwatch.pipeline.kafka_kernel import compile_reader
+from longwatch.pipeline.kafka_oauth import TokenSource
 from longwatch.pipeline.kafka_partition import BoundedReading, ColumnReading
-from longwatch.pipeline.kafka_reachable import check_reachable
+from longwatch.pipeline.kafka_reachable import check_reachable, tls_context
 from longwatch.pipeline.kafka_settings import KafkaSettings
 from longwatch.pipeline.kafka_transactions import Transactions
 from longwatch.pipeline.kafka_watchdog import Watchdog
@@ -29,10 +32,13 @@ with warnings.catch_warnings():
     from kafka.consumer.fetcher import Fetcher, IsolationLevel
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.net.compat import KafkaNetClient
+    from kafka.net.connection import KafkaConnection
     from kafka.net.inet import KafkaNetSocket
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+    from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
-# What carries a promise, or what longwatch has a setting of its own for.
+# What carries a promise, or has a setting of its own.
 _OWN = """
 bootstrap_servers group_id group_instance_id enable_auto_commit auto_offset_reset isolation_level check_crcs
 allow_auto_create_topics key_deserializer value_deserializer max_poll_records partition_assignment_strategy
@@ -63,20 +69,15 @@ _REFUSED = (
     kafka_errors.PolicyViolationError,
     kafka_errors.MessageSizeTooLargeError,
 )
+_TOKENS = "sasl_oauth_token_provider"
 _watchdog = Watchdog()
 
 
-async def _connect_or_close(self: Any, net: Any, sock: Any, *arguments: Any, **named: Any) -> Any:
-    try:
-        return await _sock_connect(self, net, sock, *arguments, **named)
-    except BaseException:
-        sock.close()
-        raise
-
-
-# kafka-python 3.0.12 drops a socket that could not connect without closing it: while a broker is away, one a second.
-_sock_connect = KafkaNetSocket.sock_connect
-KafkaNetSocket.sock_connect = _connect_or_close
+kafka_patches.close_what_does_not_connect(KafkaNetSocket)
+for transport in (KafkaTCPTransport, KafkaSSLTransport):
+    kafka_patches.hear_what_came_before_the_end(transport)
+_NO_LOGIN = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
+kafka_patches.end_at_a_refused_login(KafkaConnection, _NO_LOGIN)
 
 
 def check_client_options(client: Mapping[str, object]) -> None:
@@ -187,7 +188,10 @@ def opened_admin(settings: KafkaSettings) -> Iterator[Any]:
 @contextmanager
 def _client_maker(settings: KafkaSettings) -> Iterator[Callable[..., Any]]:
     """What makes the network client: one whose owner cannot start would otherwise live on, and try for ever."""
-    check_reachable(settings)
+    context = _tls_context(settings)
+    check_reachable(settings, context)
+    if isinstance(source := settings.client.get(_TOKENS), TokenSource):
+        source.token()  # Asked here, where its error is heard: on the client's own thread it would be tried for ever.
     made: list[Any] = []
     # With every failure the client doubles its patience, up to half a minute: long after a network has healed.
     names = ("socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms")
@@ -200,10 +204,18 @@ def _client_maker(settings: KafkaSettings) -> Iterator[Callable[..., Any]]:
     try:
         with translated("connecting", settings):
             yield make
-    except BaseException:
+    except BaseException as error:
         for client in made:
             client.close()
+        if isinstance(error, BrokerUnreachableError) and context is not None:
+            # A broker says only after the handshake that it does not know a client, and kafka-python does not say it.
+            check_reachable(settings, context, listen_s=1.0)
         raise
+
+
+def _tls_context(settings: KafkaSettings) -> ssl.SSLContext | None:
+    build = KafkaSSLTransport._build_ssl_context
+    return tls_context(settings, lambda options: build(KafkaConsumer.DEFAULT_CONFIG | dict(options)))
 
 
 def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[str, object]:
@@ -214,11 +226,22 @@ def _connection(settings: KafkaSettings, known: Mapping[str, object]) -> dict[st
         "reconnect_backoff_max_ms": settings.reconnect_ms,
     }
     given = {name: value for name, value in settings.client.items() if name in known}
+    if isinstance(source := given.get(_TOKENS), TokenSource):
+        given[_TOKENS] = _Tokens(source)
     always = {
         "bootstrap_servers": list(settings.bootstrap_servers),
         "bootstrap_timeout_ms": settings.connect_timeout_ms,
     }
     return defaults | given | always
+
+
+class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    def __init__(self, source: TokenSource) -> None:
+        super().__init__()
+        self._source = source
+
+    def token(self) -> str:
+        return self._source.token()
 
 
 class _BoundedPartition(BoundedReading, Fetcher.PartitionRecords):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from longwatch.pipeline.records import RECORD_SCHEMA
 class RecordColumns:
     """Records of one partition: rows of `kafka_kernel` as `columns` [FIELDS, n], their keys and values in `content`."""
 
-    content: bytes
+    content: bytes | bytearray
     columns: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -35,6 +35,12 @@ class RecordColumns:
         both: NDArray[np.int64] = np.maximum(self.columns[[KEY_SIZE, VALUE_SIZE]], 0).sum(axis=0)
         return both
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Where the bytes of these records begin and end in `content`."""
+        ends = self.columns[VALUE_AT] + np.maximum(self.columns[VALUE_SIZE], 0)
+        return int(self.columns[KEY_AT, 0]), int(ends[-1])
+
     def since(self, offset: int) -> RecordColumns:
         """The records from that offset on."""
         return self.rows(int(np.searchsorted(self.columns[OFFSET], offset)), len(self))
@@ -42,6 +48,13 @@ class RecordColumns:
     def rows(self, start: int, stop: int) -> RecordColumns:
         """Records start:stop over the same bytes."""
         return RecordColumns(self.content, self.columns[:, start:stop])
+
+    def alone(self) -> RecordColumns:
+        """The same over a copy of their own bytes, so that the rest of a large batch can be let go."""
+        start, stop = self.bounds
+        columns = self.columns.copy()
+        columns[[KEY_AT, VALUE_AT]] -= start
+        return RecordColumns(bytes(memoryview(self.content)[start:stop]), columns)
 
     @classmethod
     def of(cls, records: Sequence[Any]) -> RecordColumns:
@@ -72,10 +85,14 @@ class Taken:
 
 def columns_frame(parts: Sequence[RecordColumns]) -> pl.DataFrame:
     """The records of all parts, in order, in RECORD_SCHEMA."""
-    shifts = np.cumsum([0, *(len(part.content) for part in parts[:-1])])
+    # Only the bytes of these records: a large batch is given in several polls, and is not copied whole for each.
+    bounds = [part.bounds for part in parts]
+    ends = np.cumsum([stop - start for start, stop in bounds])
+    shifts = [end - stop for end, (_, stop) in zip(ends.tolist(), bounds, strict=True)]
     columns = np.concatenate([part.columns for part in parts], axis=1)
     columns[[KEY_AT, VALUE_AT]] += np.repeat(shifts, [len(part) for part in parts])
-    content = parts[0].content if len(parts) == 1 else b"".join(part.content for part in parts)
+    views = (memoryview(part.content)[start:stop] for part, (start, stop) in zip(parts, bounds, strict=True))
+    content = b"".join(views)
     names = {
         "offset": OFFSET,
         "timestamp_ms": TIMESTAMP,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from longwatch.pipeline.dead_letters import DeadLetter
@@ -29,26 +29,26 @@ class LetterBox:
         for number in range(self._topic.partitions):
             start, end = self._reader.bounds(number)
             start = start if since_ms is None else self._first_since(number, since_ms, end)
-            for record in self._records(number, start, end):
-                headers = {name: value or b"" for name, value in record.headers}
-                value = record.value or b""
-                yield DeadLetter(self._topic.name, number, record.offset, record.timestamp, record.key, value, headers)
+            yield from self._letters(number, start, end)
 
-    def headers_at(self, number: int, offset: int) -> Mapping[str, bytes]:
-        """Headers of one record; empty when the log no longer has it."""
+    def record_at(self, number: int, offset: int) -> DeadLetter | None:
+        """One record of the topic; None when the log no longer has it."""
         if number >= self._topic.partitions:
-            return {}
+            return None
         start, end = self._reader.bounds(number)
         if not start <= offset < end:
-            return {}
-        for record in self._records(number, offset, offset + 1):
-            if record.offset == offset:
-                return {name: value or b"" for name, value in record.headers}
-        return {}
+            return None
+        return next((each for each in self._letters(number, offset, offset + 1) if each.offset == offset), None)
 
     def close(self) -> None:
         """Close the connection."""
         self._reader.close()
+
+    def _letters(self, number: int, start: int, end: int) -> Iterator[DeadLetter]:
+        for record in self._records(number, start, end):
+            headers = {name: value or b"" for name, value in record.headers}
+            value = record.value or b""
+            yield DeadLetter(self._topic.name, number, record.offset, record.timestamp, record.key, value, headers)
 
     def _records(self, number: int, start: int, end: int) -> Iterator[Any]:
         if start >= end:

@@ -92,7 +92,7 @@ class ColumnReading(BoundedReading):
         self.records_read += len(part)
         self.bytes_read += int(part.sizes.sum())
         self.next_fetch_offset = part.last_offset + 1
-        return part
+        return part.alone()
 
     def _maybe_skip_record(self, part: RecordColumns) -> bool:
         """A fetch gives the whole batch that its offset is in: parts that end before it are left out."""

@@ -47,7 +47,7 @@ class Reader:
         self._on_unreadable = on_unreadable
         self._watchdog = watchdog
         self._port = port
-        self.consumer = port.open_consumer(settings, group=group, columns=True)
+        self.consumer = port.open_consumer(settings, group=group, columns=settings.columns)
         self._ends: dict[int, int] = {}
 
     def learn_topic(self) -> None:
@@ -188,7 +188,7 @@ class _Probe:
     def __init__(self, settings: KafkaSettings, tp: Any, port: Port) -> None:
         self._settings = settings
         self._tp = tp
-        self._consumer = port.open_consumer(settings, columns=True)
+        self._consumer = port.open_consumer(settings, columns=settings.columns)
         self._consumer.assign([tp])
 
     def __enter__(self) -> "_Probe":

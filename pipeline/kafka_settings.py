@@ -16,6 +16,7 @@ class KafkaSettings:
     `client` holds further kafka-python options (security, buffers, patience), secrets resolved; it is never printed,
     and options that carry a promise cannot be set there. `start` is used only where the group has committed nothing.
     `max_batch_bytes` is the most that a compressed batch may become, `max_poll_bytes` of keys and values end a poll.
+    `columns`: records need not become an object each.
 
     How long a call may block is said here and nowhere else. A request is given up after `request_timeout_ms`, and so is
     an unanswered join; a connection is tried for `connect_timeout_ms` and again after at most `reconnect_ms`; a commit
@@ -29,6 +30,7 @@ class KafkaSettings:
     group_id: str | None = None
     instance_id: str | None = None
     poll_records: int = 500
+    columns: bool = False
     start: Literal["earliest", "latest"] = "earliest"
     session_timeout_ms: int = 30_000
     heartbeat_interval_ms: int = 3_000
@@ -42,7 +44,7 @@ class KafkaSettings:
     compression: Literal["none", "zstd"] = "zstd"
     max_request_bytes: int = 1_048_576
     max_batch_bytes: int = 32 << 20
-    max_poll_bytes: int = 16 << 20
+    max_poll_bytes: int = 4 << 20
     call_deadline_seconds: float = 25.0
 
     @property

@@ -49,6 +49,7 @@ def kafka_settings(config: Config, instance: str | None = None) -> KafkaSettings
         group_id=config.group_id,
         instance_id=instance,
         poll_records=source.poll_records,
+        columns=source.columns,
         max_batch_bytes=source.max_batch.bytes,
         start=source.start,
         **named,
@@ -115,8 +116,9 @@ def open_kafka_worker(
         raise StateError("a Kafka worker needs source.kafka and sink.kafka", "`longwatch validate` shows what is set")
     client, watchdog = kafka_settings(config, instance), port.watchdog()
     topics = output_topics(config, sink)
-    made = {name: 1 for kind, name in topics.items() if kind is not Kind.EFFECT}
-    port.create_missing_topics(client, made, allowed=sink.create_topics)
+    copies = {copy.topic: copy.format for copy in sink.copies}
+    made = [topic for kind, topic in topics.items() if kind is not Kind.EFFECT]
+    port.create_missing_topics(client, dict.fromkeys([*made, *copies], 1), allowed=sink.create_topics)
     members = _Members(source_config.on_truncated)
     with ExitStack() as opened:
         opened.callback(_log_longest, watchdog)
@@ -140,7 +142,7 @@ def open_kafka_worker(
             opened.callback(marks.close)
         producer = TransactionalProducer(client, transactional_id(config, instance), watchdog, observe, port)
         opened.callback(producer.close)
-        store = KafkaStore(producer, topics, source.committed, source.group_metadata)
+        store = KafkaStore(producer, topics, source.committed, source.group_metadata, copies)
         group = GroupSource(source, source_config.start)
         members.worker = Worker(
             group, engine, store, clock, settings, observe=observe, watch=watch, marks=marks, timed=timed

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import polars as pl
 
+from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.records import Partition, RecordBatch
 
 ORIGINAL_BYTES = 512 * 1024
@@ -15,6 +16,9 @@ ORIGINAL_BYTES = 512 * 1024
 
 KEY_BYTES = 64 * 1024
 """So is a longer key: with value and headers it must fit into one request."""
+
+
+_OVER = 1024
 
 
 class Kind(StrEnum):
@@ -49,8 +53,11 @@ class Output:
         return len(self.key or b"") + len(self.value) + sum(len(name) + len(value) for name, value in self.headers)
 
 
-def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator[Output]:
-    """The original records of `reasons` (offset, reason, detail) with the reason in headers, as one output each."""
+def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame, masker: Masker = NOTHING) -> Iterator[Output]:
+    """The original records of `reasons` (offset, reason, detail) with the reason in headers, as one output each.
+
+    Where the masker changed a byte, header `masked` says so: the record itself is where topic and offset point.
+    """
     rows = reasons.join(batch.frame, on="offset", how="left", maintain_order="left")
     for offset, reason, detail, timestamp, key, value in rows.select(
         "offset", "reason", "detail", "timestamp_ms", "key", "value"
@@ -58,7 +65,7 @@ def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator
         size = len(value or b"")
         headers = {
             "reason": reason,
-            "detail": detail,
+            "detail": masker.text(detail) if masker.letters else detail,
             "topic": batch.partition.topic,
             "topic_id": batch.partition.topic_id,
             "partition": batch.partition.partition,
@@ -67,9 +74,23 @@ def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame) -> Iterator
             "original_bytes": size,
             "truncated": str(size > ORIGINAL_BYTES or len(key or b"") > KEY_BYTES).lower(),
         }
+        short, cut = _cut(key, KEY_BYTES), _cut(value or b"", ORIGINAL_BYTES) or b""
+        if masker.letters:
+            shown_key, shown = _cut(_masked(masker, key, KEY_BYTES), KEY_BYTES), _masked(masker, value, ORIGINAL_BYTES)
+            shown = _cut(shown, ORIGINAL_BYTES) or b""
+            headers |= {"masked": "true"} if (shown_key, shown) != (short, cut) else {}
+            short, cut = shown_key, shown
         encoded = tuple((f"longwatch.{name}", str(text).encode()) for name, text in headers.items())
-        short = None if key is None else key[:KEY_BYTES]
-        yield Output(kind, batch.partition, offset, short, (value or b"")[:ORIGINAL_BYTES], encoded)
+        yield Output(kind, batch.partition, offset, short, cut, encoded)
+
+
+def _cut(value: bytes | None, size: int) -> bytes | None:
+    return None if value is None else value[:size]
+
+
+def _masked(masker: Masker, value: bytes | None, size: int) -> bytes | None:
+    """What the first `size` bytes hold, read a little further, so that nothing is cut in two and missed."""
+    return None if value is None else masker.raw(value[: size + _OVER])
 
 
 def unreadable(partition: Partition, first: int, next_offset: int, why: str) -> Output:

@@ -20,7 +20,10 @@ _NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]{1,100}\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?\Z")
-_SECRET_KEY = re.compile(r"[\w.-]*(?:password|passphrase|secret|token|api_?key|signing_?key)[\w.-]*", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"[\w.-]*(?:password|passphrase|secret|token|api_?key|signing_?key|pseudonym_?key)[\w.-]*", re.IGNORECASE
+)
+_SECRET_PLACE = re.compile(rf"(?P<key>{_SECRET_KEY.pattern})[\"']?\s*[:=]\s*", re.IGNORECASE)
 _SECRET_LINE = re.compile(rf"(?P<key>{_SECRET_KEY.pattern})[\"']?\s*[:=]\s*(?P<value>.*)\Z", re.IGNORECASE)
 # A web address may hold a password before its host, and a webhook's path is a secret by itself.
 _SECRET_ADDRESS = re.compile(
@@ -100,10 +103,8 @@ def is_secret(key: str) -> bool:
 def star_out(line: str) -> str:
     """The line with stars for what follows a password-like key (not `_file`, `_env`) and for a URL but its host."""
     line = _SECRET_ADDRESS.sub(_starred_address, line)
-    match = _SECRET_LINE.search(line)
-    if match is None or not is_secret(match["key"]):
-        return line
-    return line[: match.start("value")] + "*" * len(match["value"])
+    match = next((each for each in _SECRET_PLACE.finditer(line) if is_secret(each["key"])), None)
+    return line if match is None else line[: match.end()] + "*" * (len(line) - match.end())
 
 
 def _starred_address(match: re.Match[str]) -> str:

@@ -59,7 +59,7 @@ def backtest(
         told = provenance(command_of(config, files, options, overrides), loaded, model, read, done.scores)
         (out / PROVENANCE).write_text(json.dumps(told, indent=2) + "\n")
         texts = TemplateColumns(model.templates).texts
-        history = History(windows, done.scores, done.alerts, truth, texts, model)
+        history = History(windows, done.scores, done.alerts, truth, texts, model, loaded.masking.masker())
         write_report(out / REPORT, history, figures, loaded.pipeline, told)
         write_line(f"report, to open in a browser: {out / REPORT}")
     return 0
@@ -75,7 +75,7 @@ def replay_history(
     past: Past | None = None,
 ) -> Replay:
     """Replay with progress; scores and alerts go to `out`."""
-    engine = build_engine(config, model, instance="backtest", keep_scores=True, past=past)
+    engine = build_engine(config, model, instance="backtest", keep_scores=True, past=past, masked=False)
     with (
         closing(bounded_source(config, files, start, end)) as source,
         ProgressReport("replaying", unit="records") as progress,
@@ -87,6 +87,7 @@ def replay_history(
             out,
             idle_timeout_ms=window_rules(config.windows).idle_timeout_ms,
             on_progress=lambda now: progress.reach(now.records),
+            masker=config.masking.masker(),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from longwatch.pipeline.clock import Clock, SystemClock
 from longwatch.pipeline.config import Config
-from longwatch.pipeline.errors import UsageError
+from longwatch.pipeline.errors import InputError, UsageError
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
 from longwatch.pipeline.sources.local import POLL_RECORDS, open_files, open_local
 from longwatch.pipeline.sources.range import RangeSource
@@ -28,6 +28,9 @@ def bounded_source(
 ) -> BoundedSource:
     """`files` where given, else the configured source from `start` to `end` (a topic's: a time, or an offset)."""
     clock = clock or SystemClock()
+    if missing := [str(path) for path in files if not path.exists()]:
+        # Before any broker is asked how its topic looks: that one is away would hide it.
+        raise InputError(f"{', '.join(missing)}: no such file", "name files of lines, plain, .gz or .zst")
     if files:
         return open_files(config, files, _shape(config, files), clock.now_ms(), poll_records=poll_records)
     if config.source.kafka is None:

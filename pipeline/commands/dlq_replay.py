@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -65,19 +66,19 @@ def destination(config: Config, letters: str, topic: str, to: str | None) -> str
 
 
 class _Origins:
-    """How often the records that letters hold were put back, asked of the topics they came from."""
+    """The records that letters hold, asked of the topics they came from."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._boxes: dict[str, LetterBox | None] = {}
 
-    def replays(self, letter: DeadLetter) -> int:
-        """The count on the original record; 0 where its topic or its log no longer has it."""
+    def record(self, letter: DeadLetter) -> DeadLetter | None:
+        """The original record; None where its topic or its log no longer has it."""
         if letter.origin is None:
-            return 0
+            return None
         topic, partition, offset = letter.origin
         box = self._box(topic)
-        return 0 if box is None else replays_so_far(box.headers_at(partition, offset))
+        return None if box is None else box.record_at(partition, offset)
 
     def close(self) -> None:
         """Close the connections."""
@@ -107,16 +108,21 @@ class _Replay:
     def outputs(self, letters: Iterator[DeadLetter]) -> Iterator[Output]:
         """What is to be written; each letter is shown with what becomes of it."""
         for letter in letters:
-            replays = self._origins.replays(letter)
+            original = self._origins.record(letter)
+            replays = 0 if original is None else replays_so_far(original.headers)
             output = letter.to(self._target, replays + 1)
-            kept = self._why_not(letter, output, replays)
+            if letter.masked and original is not None:
+                output = replace(output, key=original.key, value=original.value)
+            kept = self._why_not(letter, output, replays, original)
             self.counts[kept or "replayed"] += 1
             write_line(f"{f'left out, {kept}' if kept else f'replay {replays + 1}'}: {line_of(letter)}")
             if not kept:
                 yield output
 
-    def _why_not(self, letter: DeadLetter, output: Output, replays: int) -> str:
-        if not letter.whole:
+    def _why_not(self, letter: DeadLetter, output: Output, replays: int, original: DeadLetter | None) -> str:
+        if letter.masked and original is None:
+            return "masked, and the record itself is no longer in its topic"
+        if not letter.whole and not letter.masked:
             return "not all of its bytes are there"
         if replays >= self._max_replays:
             return f"replayed {self._max_replays} times already"

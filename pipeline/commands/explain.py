@@ -12,8 +12,10 @@ from longwatch.model.scorer import END_TEMPLATE
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.assembly import Model, model_at
 from longwatch.pipeline.commands.backtest import PROVENANCE
+from longwatch.pipeline.config import Masking
 from longwatch.pipeline.console import write_line
 from longwatch.pipeline.errors import BundleUnusableError, InputError, UsageError
+from longwatch.pipeline.masking.masker import Masker
 from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.why.case import case_of
@@ -28,7 +30,7 @@ def explain(alert_id: str, folder: Path) -> int:
     model = _model(folder, alert)
     texts = {**TemplateColumns(model.templates).texts, END_ID: END_TEMPLATE}
     case = case_of(alert, pl.scan_parquet(folder / "scores" / "*.parquet"), texts)
-    write_line(render(alert, explain_case(case, model)))
+    write_line(_masker(folder).text(render(alert, explain_case(case, model))))
     return 0
 
 
@@ -52,12 +54,21 @@ def find_alert(alert_id: str, folder: Path) -> Alert:
     return msgspec.json.decode(messages.sort("revision")["message"][-1], type=Alert)
 
 
-def _model(folder: Path, alert: Alert) -> Model:
+def _masker(folder: Path) -> Masker:
+    """Of the backtest, whose scores hold templates as they came; without its key, so no mark names a pseudonym."""
+    return Masking.model_validate_json(_told(folder, "masking")).masker()
+
+
+def _told(folder: Path, name: str) -> str:
     path = folder / PROVENANCE
     try:
-        bundle = Path(json.loads(path.read_text("utf-8"))["bundle folder"])
+        return str(json.loads(path.read_text("utf-8"))[name])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read: {error}", "run the backtest again") from error
+
+
+def _model(folder: Path, alert: Alert) -> Model:
+    bundle = Path(_told(folder, "bundle folder"))
     model = model_at(bundle)
     if model.bundle.digest != alert.digests.bundle:
         raise BundleUnusableError(f"{bundle} is another bundle than the alert's", hint="run the backtest again")

@@ -19,6 +19,7 @@ from longwatch.pipeline.console import settle_logging
 from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_watchdog import EXIT_CODE
+from longwatch.pipeline.memory import give_memory_back
 from longwatch.pipeline.onlookers import Onlookers, opened_onlookers
 from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.watch import Watch
@@ -42,6 +43,7 @@ def run(
 
     `observe` is told the steps of a worker on Kafka.
     """
+    give_memory_back()
     loaded = load_config(config, overrides)
     settle_logging(loaded.logging)
     clock, name = SystemClock(), instance or ""

@@ -114,7 +114,10 @@ def _threshold(threshold: Threshold) -> str:
 def _sink(config: Config) -> str:
     if config.sink.kafka is not None:
         kafka = config.sink.kafka
-        return f"topics {kafka.alerts}, {kafka.dead_letters}, {kafka.late}; commits every {kafka.commit_interval}"
+        copies = "".join(f", {copy.topic} ({copy.format})" for copy in kafka.copies)
+        return (
+            f"topics {kafka.alerts}, {kafka.dead_letters}, {kafka.late}{copies}; commits every {kafka.commit_interval}"
+        )
     embedded = config.sink.embedded or EmbeddedSink()
     also = [str(embedded.file)] if embedded.file is not None else []
     return " and ".join([f"database {embedded.database}", *also, *(["standard output"] if embedded.stdout else [])])

@@ -27,6 +27,7 @@ from longwatch.pipeline.config.format import (
 from longwatch.pipeline.config.kafka_client import ClientOptions
 from longwatch.pipeline.config.load import config_from, load_config
 from longwatch.pipeline.config.logs import Logging
+from longwatch.pipeline.config.masking import Masking
 from longwatch.pipeline.config.metrics import Metrics
 from longwatch.pipeline.config.relay import Relay
 from longwatch.pipeline.config.relay_targets import Allow, Target
@@ -56,6 +57,7 @@ __all__ = [
     "Limits",
     "Logging",
     "Mask",
+    "Masking",
     "Match",
     "Metrics",
     "OtelFormat",

@@ -1,17 +1,24 @@
 """How longwatch talks to the brokers: options of the Kafka client, secrets read from files or the environment."""
 
+import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr
 
 from longwatch.pipeline.config.base import Model, Problem, validation_error
 from longwatch.pipeline.config.secrets import UnreadableSecretError, read_secret
 from longwatch.pipeline.config.values import Text, VariableName, YamlPath
+from longwatch.pipeline.kafka_oauth import ClientCredentials, TokenFile, TokenSource
 
 Milliseconds = int
 
-_SECRETS = ("sasl_plain_password", "ssl_password")
+_SECRETS = ("sasl_plain_password", "ssl_password", "sasl_oauth_client_secret")
+_FILES = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile", "sasl_oauth_cafile")
+_OAUTH = ("endpoint", "client_id", "client_secret", "scope", "cafile", "token_file")
+_OAUTH_KEYS = frozenset(f"sasl_oauth_{name}" for name in _OAUTH)
 _CONSUMER_ONLY = (
     "client_rack",
     "fetch_max_wait_ms",
@@ -46,7 +53,7 @@ class ClientOptions(Model):
     ssl_password_env: VariableName | None = Field(
         default=None, description="Environment variable with the private key's password."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] | None = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = Field(
         default=None, description="How to log in."
     )
     sasl_plain_username: Text | None = Field(default=None, description="User name for PLAIN and SCRAM.")
@@ -55,6 +62,21 @@ class ClientOptions(Model):
     )
     sasl_plain_password_env: VariableName | None = Field(
         default=None, description="Environment variable with the password for PLAIN and SCRAM."
+    )
+    sasl_oauth_token_file: YamlPath | None = Field(
+        default=None, description="File with the token for OAUTHBEARER, read again at each connection."
+    )
+    sasl_oauth_endpoint: Text | None = Field(
+        default=None, description="Where OAUTHBEARER gets tokens by client credentials; https, or http on this machine."
+    )
+    sasl_oauth_client_id: Text | None = Field(default=None, description="Client id at that endpoint.")
+    sasl_oauth_client_secret_file: YamlPath | None = Field(default=None, description="File with the client's secret.")
+    sasl_oauth_client_secret_env: VariableName | None = Field(
+        default=None, description="Environment variable with the client's secret."
+    )
+    sasl_oauth_scope: Text | None = Field(default=None, description="Scope asked for.")
+    sasl_oauth_cafile: YamlPath | None = Field(
+        default=None, description="Certificates to trust at that endpoint (PEM); the system's by default."
     )
     sasl_kerberos_service_name: Text | None = Field(default=None, description="Service name for GSSAPI.")
     sasl_kerberos_domain_name: Text | None = Field(default=None, description="Domain name for GSSAPI.")
@@ -125,9 +147,61 @@ class ClientOptions(Model):
             exclude_none=True, exclude={f"{name}_{how}" for name in _SECRETS for how in ("file", "env")}
         )
         written = {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
-        return written | {name: secret.get_secret_value() for name, secret in self._secrets.items()}
+        found = written | {name: secret.get_secret_value() for name, secret in self._secrets.items()}
+        if self.sasl_mechanism == "OAUTHBEARER":
+            found["sasl_oauth_token_provider"] = self._token_source()
+        return {name: value for name, value in found.items() if name not in _OAUTH_KEYS}
 
-    def _problems(self) -> list[Problem]:
+    def _token_source(self) -> TokenSource:
+        if self.sasl_oauth_token_file is not None:
+            return TokenFile(self.sasl_oauth_token_file)
+        secret = self._secrets["sasl_oauth_client_secret"].get_secret_value()
+        endpoint, client_id = self.sasl_oauth_endpoint or "", self.sasl_oauth_client_id or ""
+        return ClientCredentials(endpoint, client_id, secret, self.sasl_oauth_scope, self.sasl_oauth_cafile)
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from self._mechanism_problems()
+        for name in _FILES:
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                yield Problem(f"no such file: {path}", "paths start at the folder of this YAML file", (name,))
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            yield Problem("a private key without its certificate", "write `ssl_certfile` too", ("ssl_keyfile",))
+        uses_ssl = [name for name in ("ssl_cafile", "ssl_certfile") if getattr(self, name) is not None]
+        if uses_ssl and not self.encrypted:
+            message = f"`{uses_ssl[0]}` is not used by {self.security_protocol}"
+            yield Problem(message, "set `security_protocol: SSL` or SASL_SSL", (uses_ssl[0],))
+
+    def _login_problems(self) -> Iterator[Problem]:
+        """What the chosen mechanism lacks."""
+        at: tuple[str] = ("sasl_mechanism",)
+        if self.sasl_mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+            if self.sasl_plain_username is None:
+                yield Problem(f"{self.sasl_mechanism} needs a user", "write `sasl_plain_username`", at)
+            if self.sasl_plain_password_file is None and self.sasl_plain_password_env is None:
+                hint = "write `sasl_plain_password_env` or `sasl_plain_password_file`"
+                yield Problem(f"{self.sasl_mechanism} needs a password", hint, at)
+        if self.sasl_mechanism == "OAUTHBEARER":
+            yield from self._oauth_problems(at)
+
+    def _oauth_problems(self, at: tuple[str]) -> Iterator[Problem]:
+        if (self.sasl_oauth_token_file is None) == (self.sasl_oauth_endpoint is None):
+            hint = "write `sasl_oauth_token_file`, or `sasl_oauth_endpoint` with a client's id and secret"
+            yield Problem("OAUTHBEARER needs one source of tokens", hint, at)
+        if self.sasl_oauth_endpoint is None:
+            return
+        url = urlsplit(self.sasl_oauth_endpoint)
+        local = is_this_machine(url.hostname or "")
+        if not url.hostname or url.username or (url.scheme != "https" and not (url.scheme == "http" and local)):
+            hint = "for example https://login.example.com/oauth2/token, without a user or password in it"
+            yield Problem("this is no address that a secret may be sent to", hint, ("sasl_oauth_endpoint",))
+        if self.sasl_oauth_client_id is None:
+            yield Problem("no client id for the endpoint", "write `sasl_oauth_client_id`", ("sasl_oauth_endpoint",))
+        if self.sasl_oauth_client_secret_file is None and self.sasl_oauth_client_secret_env is None:
+            hint = "write `sasl_oauth_client_secret_env` or `sasl_oauth_client_secret_file`"
+            yield Problem("no client secret for the endpoint", hint, ("sasl_oauth_endpoint",))
+
+    def _mechanism_problems(self) -> list[Problem]:
         sasl = self.security_protocol.startswith("SASL")
         if sasl and self.sasl_mechanism is None:
             return [
@@ -145,4 +219,14 @@ class ClientOptions(Model):
                     ("sasl_mechanism",),
                 )
             ]
-        return []
+        return list(self._login_problems())
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or address says that it is the loopback one."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

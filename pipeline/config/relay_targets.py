@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field
 
+from longwatch.pipeline.alert_formats.choice import AlertFormat
 from longwatch.pipeline.config.base import Location, Model, OneOf, Problem
 from longwatch.pipeline.config.secrets import both_problem
 from longwatch.pipeline.config.values import Duration, Many, PositiveDuration, Text, VariableName, YamlPath
@@ -89,10 +90,11 @@ class _Webhook(_Web):
 
 
 class WebhookTarget(_Webhook):
-    """Each alert message as it is in the topic, by POST."""
+    """Each alert message by POST, as it is in the topic unless another form is chosen."""
 
     secrets: ClassVar[tuple[str, ...]] = ("url", "token", "signing_key")
 
+    format: AlertFormat = Field(default="longwatch", description="Form of the body.")
     signing_key_file: YamlPath | None = Field(default=None, description="File with the key that signs bodies.")
     signing_key_env: VariableName | None = Field(default=None, description="Environment variable with that key.")
 

@@ -14,6 +14,7 @@ from longwatch.pipeline.config.detection import Alerts, Scorer, Templates, Thres
 from longwatch.pipeline.config.feedback import Feedback
 from longwatch.pipeline.config.format import Entity, Format
 from longwatch.pipeline.config.logs import Logging
+from longwatch.pipeline.config.masking import Masking
 from longwatch.pipeline.config.metrics import Metrics
 from longwatch.pipeline.config.relay import Relay
 from longwatch.pipeline.config.sink import Sink
@@ -43,6 +44,7 @@ class Config(Model):
     scorer: Scorer = Field(default_factory=Scorer, description="What computes the scores.")
     thresholds: Thresholds = Field(default_factory=Thresholds, description="When an alert is raised.")
     alerts: Alerts = Field(default_factory=Alerts, description="What an alert carries.")
+    masking: Masking = Field(default_factory=Masking, description="What is made unreadable in all that leaves.")
     sink: Sink = Field(description="Where alerts go.")
     relay: Relay | None = Field(
         default=None, description="Who gets the alerts of the topic; `longwatch relay` delivers."
@@ -131,6 +133,9 @@ class Config(Model):
         ]
         if self.feedback is not None:
             named += [(("feedback", key), getattr(self.feedback, key)) for key in ("topic", "suppressed", "effects")]
+        if self.sink.kafka is not None:
+            copies = enumerate(self.sink.kafka.copies)
+            named += [(("sink", "kafka", "copies", place, "topic"), copy.topic) for place, copy in copies]
         if self.relay is not None:
             named.append((("relay", "dead_letters", "topic"), self.relay.dead_letters.topic))
         for at, topic in named:

@@ -4,8 +4,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from longwatch.pipeline.alert_formats.choice import AlertFormat
 from longwatch.pipeline.config.base import Model, OneOf, Problem
-from longwatch.pipeline.config.values import Duration, PositiveDuration, TopicName, YamlPath
+from longwatch.pipeline.config.values import Duration, Many, PositiveDuration, TopicName, YamlPath
+
+
+class AlertCopy(Model):
+    """Every alert once more, in a form that another system reads."""
+
+    topic: TopicName = Field(description="Topic for these alerts.")
+    format: AlertFormat = Field(description="ocsf, ecs or cloudevents; longwatch is the form of `alerts`.")
 
 
 class KafkaSink(Model):
@@ -17,6 +25,9 @@ class KafkaSink(Model):
     )
     late: TopicName = Field(
         default="longwatch.late", description="Topic for events that came too late for their window."
+    )
+    copies: Many[AlertCopy] = Field(
+        default=(), max_length=8, description="Alerts in other forms, committed together with those of `alerts`."
     )
     create_topics: bool = Field(
         default=False, description="Create those of these topics, and the relay's, that do not exist."
@@ -43,6 +54,7 @@ class EmbeddedSink(Model):
     )
     file: YamlPath | None = Field(default=None, description="Alerts as JSON lines.")
     stdout: bool = Field(default=True, description="Print alerts as JSON lines.")
+    format: AlertFormat = Field(default="longwatch", description="Form of the alerts in the file and on the terminal.")
 
 
 class Sink(OneOf):

@@ -1,13 +1,12 @@
 """Where records come from."""
 
-import ipaddress
 from datetime import date
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from longwatch.pipeline.config.base import Model, OneOf, Problem
-from longwatch.pipeline.config.kafka_client import ClientOptions
+from longwatch.pipeline.config.kafka_client import ClientOptions, is_this_machine
 from longwatch.pipeline.config.values import Many, PositiveSize, Size, Text, TopicName, YamlPath
 
 
@@ -22,6 +21,10 @@ class KafkaSource(Model):
         default=False, description="Let lines and passwords travel unencrypted to other machines."
     )
     poll_records: int = Field(default=500, ge=1, le=100_000, description="Most records read at a time.")
+    columns: bool = Field(
+        default=False,
+        description="Read record batches as columns: a third of the time, and up to 100 MiB more memory at the worst.",
+    )
     max_batch: PositiveSize = Field(
         default=Size(32 << 20), description="A compressed batch that would become larger is one dead letter."
     )
@@ -39,7 +42,7 @@ class KafkaSource(Model):
         host, colon, port = server.rpartition(":")
         if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
             return Problem(f"`{server}` is not `host:port`", "for example 127.0.0.1:9092", at)
-        if self.client.encrypted or self.allow_plaintext or _is_this_machine(host):
+        if self.client.encrypted or self.allow_plaintext or is_this_machine(host):
             return None
         message = f"`{server}` is another machine and {self.client.security_protocol} is not encrypted"
         return Problem(message, "set client.security_protocol to SSL or SASL_SSL, or `allow_plaintext: true`", at)
@@ -79,12 +82,3 @@ class Source(OneOf):
     kafka: KafkaSource | None = Field(default=None, description="A Kafka topic.")
     files: FilesSource | None = Field(default=None, description="Files of lines.")
     stdin: StdinSource | None = Field(default=None, description="Standard input; `{}` for the defaults.")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -85,7 +85,7 @@ class Examination:
 
     @property
     def _outputs(self) -> tuple[str, ...]:
-        return tuple(output_topics(self.config, self.sink).values())
+        return *output_topics(self.config, self.sink).values(), *(copy.topic for copy in self.sink.copies)
 
     def _bundle(self) -> Iterator[Answer]:
         model = open_model(self.config)

@@ -15,6 +15,7 @@ from longwatch.pipeline.config import Config
 from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.feedback.marks import MARK_BYTES, Entry, Mark
 from longwatch.pipeline.feedback.recorded import require_feedback
+from longwatch.pipeline.masking.masker import is_shared_mark
 
 MOST_ENTITIES, MOST_CHARACTERS = 100, 500
 LAST_MS = 253_402_300_799_000
@@ -43,7 +44,7 @@ def make_mark(
     if len(entities) > MOST_ENTITIES or any(len(text) > MOST_CHARACTERS for text in (*entities, reason, by)):
         raise UsageError("too much for one mark", f"at most {MOST_ENTITIES} globs, {MOST_CHARACTERS} characters each")
     ends = until_ms if until_ms is not None else _later(alert, now_ms) + (for_ms or 0)
-    chosen = [text for text in entities if text] or [glob.escape(alert.entity)]
+    chosen = [text for text in entities if text] or [_own(alert)]
     return Mark(
         mark_id=f"m-{uuid4().hex[:12]}",
         alert_id=alert.alert_id,
@@ -57,6 +58,13 @@ def make_mark(
         reason=reason,
         by=by,
     )
+
+
+def _own(alert: Alert) -> str:
+    if is_shared_mark(alert.entity):
+        hint = "name them with --entities, or give `masking` a key, so that each has a name of its own"
+        raise UsageError(f"alert {alert.alert_id} shows its entity as {alert.entity}, as it shows others", hint)
+    return glob.escape(alert.entity)
 
 
 def _carrying(alert: Alert) -> list[str]:

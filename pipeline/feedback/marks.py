@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -31,13 +31,13 @@ class Mark(msgspec.Struct, frozen=True, tag_field="type", tag="mark"):
     reason: str = ""
     by: str = ""
 
-    def silences(self, rule: str, kind: str, entity: str, pattern: frozenset[str], time_ms: int) -> bool:
+    def silences(self, rule: str, kind: str, entities: Sequence[str], pattern: frozenset[str], time_ms: int) -> bool:
         """Whether an alert message falls under it."""
         return (
             (rule, kind) == (self.rule, self.kind)
             and time_ms <= self.until_ms
             and pattern <= frozenset(self.pattern)
-            and any(fnmatchcase(entity, glob) for glob in self.entities)
+            and any(fnmatchcase(name, glob) for name in entities for glob in self.entities)
         )
 
 

@@ -35,11 +35,11 @@ class Carrier:
 
 @dataclass(frozen=True)
 class Subject:
-    """An alert message as marks and rules see it; `time_ms` is the event time of its last event."""
+    """An alert message as marks and rules see it: the names its entity goes by, the event time of its last event."""
 
     rule: str
     kind: str
-    entity: str
+    entities: tuple[str, ...]
     carriers: Sequence[Carrier]
     time_ms: int
 
@@ -68,7 +68,7 @@ class Standing:
             and self.kind in (None, subject.kind)
             and (self.since_ms is None or subject.time_ms >= self.since_ms)
             and (self.until_ms is None or subject.time_ms < self.until_ms)
-            and any(fnmatchcase(subject.entity, glob) for glob in self.entities)
+            and any(fnmatchcase(name, glob) for name in subject.entities for glob in self.entities)
             and all(any(fnmatchcase(each.template, glob) for glob in self.templates) for each in subject.carriers)
         )
 
@@ -138,7 +138,7 @@ class Silence:
             return None
         pattern = frozenset(subject.pattern)
         for mark in self.book.in_force(upto):
-            if mark.silences(subject.rule, subject.kind, subject.entity, pattern, subject.time_ms):
+            if mark.silences(subject.rule, subject.kind, subject.entities, pattern, subject.time_ms):
                 return f"mark {mark.mark_id}"
         return None
 

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from longwatch.pipeline.alert_formats.choice import content_type, render
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Allow, Target
 from longwatch.pipeline.config.base import Problem
@@ -52,7 +53,7 @@ def _post(
     settings: WebhookTarget | AlertmanagerTarget | SlackTarget, address: Address, guard: Guard, clock: Clock
 ) -> Send:
     fixed = {
-        "Content-Type": "application/json",
+        "Content-Type": content_type(getattr(settings, "format", "longwatch")),
         "User-Agent": "longwatch-relay",
         "Connection": "close",
     } | _authorization(settings)
@@ -72,7 +73,7 @@ def _post(
 def _body(settings: WebhookTarget | AlertmanagerTarget | SlackTarget, message: Message, now_ms: int) -> bytes:
     if isinstance(settings, AlertmanagerTarget):
         return alertmanager_body(message, now_ms, settings.hold.ms)
-    return slack_body(message) if isinstance(settings, SlackTarget) else message.record.value
+    return slack_body(message) if isinstance(settings, SlackTarget) else render(message.record.value, settings.format)
 
 
 def _mail(target: Target, settings: SmtpTarget, guard: Guard, clock: Clock) -> Send:

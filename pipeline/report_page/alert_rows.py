@@ -11,6 +11,7 @@ import polars as pl
 from msgspec import UnsetType
 
 from longwatch.pipeline.alerts import Alert, TopEvent
+from longwatch.pipeline.masking.alert import masked
 from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.report import WINDOW
 from longwatch.pipeline.report_page.history import History, shown
@@ -39,10 +40,15 @@ def alert_rows(history: History) -> dict[str, Any]:
     """One row an alert, as it stood last; the highest with the events `around` them, as far as the limits go."""
     words = Words()
     anomalous = {row[:4]: row[4] for row in history.marked.select(*WINDOW, "anomalous").iter_rows()}
-    rows = [_row(life, anomalous[key_of(life[-1])], words) for life in history.alerts]
+    rows = [_row(_shown(history, life), anomalous[key_of(life[-1])], words) for life in history.alerts]
     columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
     around = dict(_surroundings(history, words))
     return {"count": len(rows), "columns": columns, "around": around, "words": words.texts}
+
+
+def _shown(history: History, life: list[Alert]) -> list[Alert]:
+    """The first and the last message, masked."""
+    return [masked(life[at], history.masker) for at in (0, -1)]
 
 
 def key_of(alert: Alert) -> tuple[str, int, str, int]:

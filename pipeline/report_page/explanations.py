@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from longwatch.pipeline.report_page.alert_rows import key_of
-from longwatch.pipeline.report_page.history import History, shown
+from longwatch.pipeline.report_page.history import History
 from longwatch.pipeline.why.case import Case, case_of
 from longwatch.pipeline.why.deletion import Causes
 from longwatch.pipeline.why.explanation import Explanation, explain_case, that_matter, without
@@ -25,15 +25,17 @@ def explanations(history: History) -> dict[int, dict[str, Any]]:
 
 def _told(history: History, at: int) -> dict[str, Any]:
     case = case_of(history.alerts[at][-1], history.all_scores, history.names)
-    return _row(explain_case(case, history.model))
+    return _row(explain_case(case, history.model), history)
 
 
-def _row(found: Explanation) -> dict[str, Any]:
-    instead = [[shown(each.template), round(each.share, 4)] for each in found.instead]
+def _row(found: Explanation, history: History) -> dict[str, Any]:
+    instead = [[history.shown(each.template), round(each.share, 4)] for each in found.instead]
     kinds = {"line": found.line} if found.case.kind == "event" else {"line": found.line, "window": found.causes}
-    return {"instead": instead, "hangsOn": {name: _hangs_on(found.case, each) for name, each in kinds.items()}}
+    return {"instead": instead, "hangsOn": {name: _hangs_on(found.case, each, history) for name, each in kinds.items()}}
 
 
-def _hangs_on(case: Case, found: Causes) -> dict[str, Any]:
-    named = [[each.row - case.top, shown(case.text(each.row)), round(each.drop, 2)] for each in that_matter(found)]
+def _hangs_on(case: Case, found: Causes, history: History) -> dict[str, Any]:
+    named = [
+        [each.row - case.top, history.shown(case.text(each.row)), round(each.drop, 2)] for each in that_matter(found)
+    ]
     return {"score": round(found.score, 2), "without": round(without(found), 2), "named": named}

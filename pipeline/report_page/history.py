@@ -13,6 +13,7 @@ from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.assembly import Model
 from longwatch.pipeline.console import sanitise
 from longwatch.pipeline.labels import Labels
+from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.packing import END_ID
 
 TEXT_CHARACTERS = 400
@@ -28,6 +29,7 @@ class History:
     truth: Labels | None
     texts: Mapping[int, str]
     model: Model
+    masker: Masker = NOTHING
 
     @property
     def bundle(self) -> Bundle:
@@ -63,7 +65,15 @@ class History:
 
     def template(self, key: int) -> str:
         """Text of one template for a person."""
-        return shown(self.names[key])
+        return self.shown(self.names[key])
+
+    def shown(self, text: str) -> str:
+        """Text of a log masked, made harmless and not too long."""
+        return shown(self.masker.text(text))
+
+    def entity(self, name: str) -> str:
+        """An entity for a person."""
+        return shown(self.masker.name(name))
 
     @cached_property
     def marked(self) -> pl.DataFrame:

@@ -15,6 +15,8 @@ from longwatch.pipeline.config import Config
 
 MAX_PARTITIONS = 32
 
+_NOT_TOLD = {"pseudonym_key_file", "pseudonym_key_env", "entity", "dead_letters"}
+
 
 def command_of(
     config: Path, files: Sequence[Path], options: Mapping[str, object], overrides: Mapping[str, str] | None = None
@@ -39,6 +41,7 @@ def provenance(
         "bundle": f"sha256 {model.bundle.digest}",
         "templates": f"sha256 {model.templates.digest}",
         "configuration": f"sha256 {config.digest}",
+        "masking": config.masking.model_dump_json(exclude=_NOT_TOLD),
         **{f"file {path.name}": f"sha256 {_digest(path)}" for path in files if path.is_file()},
         **_records(scores),
     }

@@ -38,7 +38,7 @@ def _spans(history: History) -> list[list[Any]]:
     low, high = history.period
     inside = known.filter((pl.col("end_ms") >= low) & (pl.col("start_ms") <= high)).sort("start_ms", "entity")
     rows = inside.select("entity", "start_ms", "end_ms").head(MAX_INCIDENTS).iter_rows()
-    return [[shown(entity), max(start, low), min(end, high)] for entity, start, end in rows]
+    return [[history.entity(entity), max(start, low), min(end, high)] for entity, start, end in rows]
 
 
 def heat(history: History) -> dict[str, Any]:
@@ -57,5 +57,5 @@ def heat(history: History) -> dict[str, Any]:
     rows: dict[str, list[float | None]] = {name: [None] * HEAT_BINS for name in names}
     for entity, place, score in cells.iter_rows():
         rows[entity][place] = score
-    entities = [[shown(name), alerted] for name, alerted in chosen.select("entity", "alerted").iter_rows()]
+    entities = [[history.entity(name), alerted] for name, alerted in chosen.select("entity", "alerted").iter_rows()]
     return {"start": start, "step": step, "entities": entities, "rows": list(rows.values()), "of": len(windows)}

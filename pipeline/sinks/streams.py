@@ -8,6 +8,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
+from longwatch.pipeline.console import json_line
 from longwatch.pipeline.errors import StateError
 
 
@@ -51,13 +52,13 @@ def _append(file: FileIO, lines: bytes) -> None:
 
 
 class LineStream:
-    """Prints each alert through `render`, JSON as it is unless told otherwise.
+    """Prints each alert through `render`, JSON without control characters unless told otherwise.
 
     Raises:
         StateError: nobody reads the stream any more.
     """
 
-    def __init__(self, stream: TextIO, render: Callable[[bytes], str] = bytes.decode) -> None:
+    def __init__(self, stream: TextIO, render: Callable[[bytes], str] = json_line) -> None:
         self._stream = stream
         self._render = render
 

@@ -15,6 +15,7 @@ import structlog
 from longwatch.pipeline.alert_builder import Touched
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.feedback.marks import Mark, MarkBook
+from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.watch import State
@@ -69,8 +70,9 @@ class Throughput:
 class Board:
     """A Watch. An error of its own ends the watching, never the worker."""
 
-    def __init__(self, clock: Clock, book: MarkBook | None = None) -> None:
+    def __init__(self, clock: Clock, book: MarkBook | None = None, masker: Masker = NOTHING) -> None:
         self._clock = clock
+        self._masker = masker
         self._book = book
         self._seen = SeenScores()
         self._entities = EntityTrails()
@@ -153,13 +155,20 @@ class Board:
 
     def _windows(self) -> list[list[Any]]:
         return [
-            [row.entity, str(row.partition), row.rule, round(row.window, 2), round(row.event, 2), *row.extent]
+            [
+                self._masker.name(row.entity),
+                str(row.partition),
+                row.rule,
+                round(row.window, 2),
+                round(row.event, 2),
+                *row.extent,
+            ]
             for row in self._seen.highest_open(MOST_WINDOWS)
         ]
 
     def _surprise(self, now_ms: int) -> list[list[Any]]:
         return [
-            [entity, [round(value, 2) for value in highest], events, round(mean, 3)]
+            [self._masker.name(entity), [round(value, 2) for value in highest], events, round(mean, 3)]
             for entity, highest, events, mean in self._entities.highest(MOST_ENTITIES, now_ms)
         ]
 

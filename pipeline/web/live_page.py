@@ -40,7 +40,7 @@ def opened_page(config: Config, model: Model, book: MarkBook, clock: Clock, inst
     except UnreadableSecretError as error:
         where = ".".join(("web", *map(str, error.problem.at)))
         raise ConfigError(f"{where}: {error.problem.message}", error.problem.hint) from None
-    board = Board(clock, book)
+    board = Board(clock, book, config.masking.masker())
     desk = None if config.feedback is None else MarkDesk(board, partial(append, config), clock.now_ms)
     routes = [] if desk is None else desk.routes
     server = PageServer(config.web, access, board, page_content(config, model, instance), routes)

@@ -45,11 +45,12 @@ def case_of(alert: Alert, scores: pl.LazyFrame, texts: Mapping[int, str]) -> Cas
         InputError: the score log does not hold that window.
     """
     source = (pl.col("topic") == alert.source.topic, pl.col("partition") == alert.source.partition)
-    events = scores.filter(*source, pl.col("entity") == alert.entity)
-    own = events.filter(pl.col("first_offset") == alert.window.first_offset).collect()
+    # Its first record is one entity's alone; the alert's own name for that entity may be masked.
+    own = scores.filter(*source, pl.col("first_offset") == alert.window.first_offset).collect()
     own = own if own.is_empty() else _upto(alert, own.sort(pl.col("offset").fill_null(_LAST)))
     if own.is_empty():
         raise InputError(f"no scores of alert {alert.alert_id}", "give the folder of the backtest that raised it")
+    events = scores.filter(*source, pl.col("entity") == own["entity"][0])
     before = events.filter(pl.col("offset") < int(own["offset"][0])).sort("offset").tail(alert.window.num_context)
     rows = pl.concat([before.collect(), own])
     new = rows.filter(pl.col("new_template").is_not_null()).select("template_id", "new_template")

@@ -79,6 +79,7 @@ class Member:
 def settings(kafka: KafkaForTests) -> KafkaSettings:
     return KafkaSettings(
         (kafka.bootstrap_servers,),
+        columns=True,
         group_id=kafka.name("group"),
         session_timeout_ms=6_000,
         heartbeat_interval_ms=200,

@@ -41,10 +41,12 @@ def expected(live) -> list[Alert]:
     return alerts
 
 
-@pytest.mark.parametrize("poll_records", [1, 500, 5000])
-def test_live_alerts_do_not_depend_on_the_poll_size(live, expected, tmp_path, poll_records):
+@pytest.mark.parametrize(("poll_records", "columns"), [(1, "false"), (500, "true"), (5000, "true"), (5000, "false")])
+def test_live_alerts_do_not_depend_on_the_poll_size_nor_on_how_it_is_read(
+    live, expected, tmp_path, poll_records, columns
+):
     other = make_live(live.kafka, tmp_path, live.topic)
-    other.run(f"source.kafka.poll_records={poll_records}")
+    other.run(f"source.kafka.poll_records={poll_records}", f"source.kafka.columns={columns}")
     assert_same(messages_of(other.alerts()), messages_of(expected))
 
 

@@ -19,7 +19,7 @@ from support.demo import BUSY, HOME, LOGS, as_records, batch, demo_config, demo_
 def test_a_bundle_that_is_not_there_is_an_error_that_says_how_to_make_one(tmp_path):
     with pytest.raises(BundleUnusableError, match="nowhere") as caught:
         open_model(demo_config({"bundle": str(tmp_path / "nowhere")}))
-    assert "`longwatch train` makes a bundle" in caught.value.hint
+    assert "`longwatch train pipeline.yaml --out bundle` makes one" in caught.value.hint
     assert caught.value.exit_code == 1
 
 

@@ -102,7 +102,7 @@ def test_counts_are_those_of_the_windows_and_of_the_log(made):
     assert figures["alerts"] == windows["alerted"].sum() > 3
     assert figures["days"] == pytest.approx(days, abs=1e-4)
     assert figures["alerts_per_day"] == pytest.approx(figures["alerts"] / days, abs=1e-3)
-    assert figures["records"] == {"read": len(demo_frame(HOURS)) + 1, "dead_letters": 1, "late": 0}
+    assert figures["records"] == {"read": len(demo_frame(HOURS)) + 1, "dead_letters": 1, "late": 0, "suppressed": 0}
 
 
 def test_detection_figures_match_those_counted_from_the_windows(made):

@@ -60,8 +60,8 @@ def test_every_shipped_configuration_loads(path: Path, monkeypatch):
     assert config.bundle.parent.parent == path.parent
 
 
-def test_six_configurations_are_shipped():
-    assert [path.stem for path in CONFIGS] == ["embedded", "hdfs", "json", "otel", "relay", "syslog"]
+def test_seven_configurations_are_shipped():
+    assert [path.stem for path in CONFIGS] == ["embedded", "hdfs", "json", "live", "otel", "relay", "syslog"]
 
 
 def test_defaults_are_those_of_the_documentation(load):

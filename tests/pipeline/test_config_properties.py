@@ -59,7 +59,12 @@ configurations = st.fixed_dictionaries(
         ),
     },
     optional={
-        "templates": st.fixed_dictionaries({"masks": st.lists(mask, max_size=3, unique_by=str), "merge_above": count}),
+        "templates": st.fixed_dictionaries(
+            {
+                "masks": st.lists(mask, max_size=3, unique_by=lambda each: tuple(sorted(each.items()))),
+                "merge_above": count,
+            }
+        ),
         "windows": st.fixed_dictionaries(
             {"idle_gap": duration}, optional={"idle_timeout": duration, "max_events": count}
         ),

@@ -145,3 +145,13 @@ def test_options_that_carry_promises_cannot_be_set(tmp_path):
 
 def test_a_configuration_can_go_to_another_process(from_file):
     assert pickle.loads(pickle.dumps(from_file)) == from_file
+
+
+def test_a_literal_secret_is_starred_out_behind_other_keys_of_its_line(tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    client = f'{{"sasl_plain_password_env": "X", "sasl_plain_password": "{SECRET}", "more": 1}}'
+    path.write_text(f'{{"source": {{"kafka": {{"client": {client}}}}}}}', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert SECRET not in str(caught.value)
+    assert '"sasl_plain_password": ****' in str(caught.value)

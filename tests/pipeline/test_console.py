@@ -2,12 +2,13 @@ import io
 import json
 import logging
 
+import msgspec
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwatch.pipeline.console import ProgressReport, sanitise, set_up_logging, write_line
+from longwatch.pipeline.console import ProgressReport, json_line, sanitise, set_up_logging, write_line
 
 
 class Terminal(io.StringIO):
@@ -127,3 +128,10 @@ def test_on_a_terminal_progress_is_a_bar():
         progress.advance(4)
     assert "scoring [x]" in stream.getvalue()
     assert "4/4" in stream.getvalue()
+
+
+def test_json_for_a_screen_is_equal_and_moves_no_cursor():
+    hostile = "\x1b]0;title\x07 \x9b31m \u202eevil\u2066 \u2028 ok"
+    line = json_line(msgspec.json.encode({"line": hostile}))
+    assert json.loads(line) == {"line": hostile}
+    assert line.isprintable()

@@ -1,10 +1,13 @@
 """The embedded store holds outputs and positions together, and delivers alerts at least once."""
 
 import io
+import json
 import sqlite3
+import threading
 
 import pytest
 
+from longwatch.pipeline.alert_formats.choice import render
 from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.embedded_worker import open_embedded_worker
@@ -14,7 +17,7 @@ from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sinks.embedded import EmbeddedStore
 from longwatch.pipeline.sinks.streams import LineFile, LineStream
 from longwatch.pipeline.worker import WorkerSettings
-from support.demo import demo_config, demo_engine
+from support.demo import ARRIVAL_MS, BUSY, demo_config, demo_engine, demo_frame
 
 LOGS = Partition("logs", "uuid", 0)
 
@@ -138,3 +141,18 @@ def test_printing_takes_any_character_and_tells_that_nobody_reads():
     closed = io.TextIOWrapper(Closed(), encoding="utf-8", write_through=True)
     with pytest.raises(StateError, match="cannot be printed"):
         LineStream(closed)([b"{}"])
+
+
+def test_the_file_has_the_form_that_was_chosen_and_the_database_longwatchs_own(tmp_path):
+    lines = tmp_path / "a.log"
+    lines.write_text("".join(f"{line}\n" for line in demo_frame()["line"]))
+    sink = {"database": str(tmp_path / "a.db"), "file": str(tmp_path / "a.jsonl"), "stdout": False, "format": "ecs"}
+    config = demo_config({**BUSY, "source.files.paths": f"[{lines}]", "sink.embedded": json.dumps(sink)})
+    settings = WorkerSettings(0.5, until_end=True)
+    with open_embedded_worker(config, demo_engine(config), ManualClock(ARRIVAL_MS), settings) as worker:
+        worker.run(threading.Event())
+    store = EmbeddedStore(tmp_path / "a.db")
+    own = [value for _, value, _ in store.read(Kind.ALERT)]
+    store.close()
+    assert own
+    assert (tmp_path / "a.jsonl").read_bytes().splitlines() == [render(value, "ecs") for value in own]

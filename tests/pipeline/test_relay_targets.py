@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from longwatch.pipeline.alert_formats.choice import content_type, render
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.config import Allow, Target
 from longwatch.pipeline.config.secrets import UnreadableSecretError
@@ -49,6 +50,18 @@ def test_a_webhook_gets_the_bytes_of_the_topic_with_key_token_and_signature(monk
     expected = hmac.new(b"signing", post.body, hashlib.sha256).hexdigest()
     assert post.headers["X-Longwatch-Signature"] == f"sha256={expected}"
     assert post.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("form", ["ocsf", "ecs", "cloudevents"])
+def test_a_webhook_gets_the_form_that_was_chosen_signed_as_it_is_sent(monkeypatch, form: str):
+    monkeypatch.setenv("KEY", "signing")
+    sent = message(7, 2)
+    with http_receiver() as receiver:
+        assert opened("webhook", url=receiver.url, format=form, signing_key_env="KEY")(sent) == Delivered()
+        (post,) = receiver.posts
+    assert post.body == render(sent.record.value, form)
+    assert post.headers["Content-Type"] == content_type(form)
+    assert post.headers["X-Longwatch-Signature"] == f"sha256={hmac.new(b'signing', post.body, 'sha256').hexdigest()}"
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])

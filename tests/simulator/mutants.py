@@ -250,7 +250,7 @@ def go_on_where_an_unknown_commit_would_have_ended():
     def rewind(self, error):
         if not isinstance(error, CommitUnknownError):
             return real(self, error)
-        self._pending = []
+        self._pending.clear()
         return None
 
     real = Worker._rewind
@@ -315,7 +315,7 @@ def do_not_read_again_after_an_abort():
 
     def rewind(self, error):
         self.progress.aborted += 1
-        self._pending = []
+        self._pending.clear()
 
     return Worker, "_rewind", rewind
 
@@ -372,9 +372,9 @@ def keep_pending_of_lost_partitions():
     real = Worker.lost
 
     def lost(self, partitions):
-        pending = list(self._pending)
+        pending = self._pending.outputs
         real(self, partitions)
-        self._pending = pending
+        self._pending.outputs = pending
 
     return Worker, "lost", lost
 

@@ -83,11 +83,11 @@ def test_a_record_that_is_no_mark_is_passed_over_and_counted(value):
     ],
 )
 def test_a_mark_silences_its_own_rule_kind_pattern_entities_and_time(changes, silent):
-    assert mark("m", **changes).silences("default", "event", "web-1", frozenset({"x"}), 5) is silent
+    assert mark("m", **changes).silences("default", "event", ["web-1"], frozenset({"x"}), 5) is silent
 
 
 def test_an_alert_that_something_more_carries_is_not_silenced():
-    assert not mark("m").silences("default", "event", "web-1", frozenset({"x", "new"}), 5)
+    assert not mark("m").silences("default", "event", ["web-1"], frozenset({"x", "new"}), 5)
 
 
 def test_a_file_is_read_as_it_grows_and_half_a_line_is_waited_for(tmp_path):

@@ -147,8 +147,8 @@ def test_an_error_of_the_page_ends_the_page_and_not_the_worker():
     def lag() -> dict:
         raise RuntimeError("a bug of the page")
 
-    board.told(State(Progress(), 0, 0, False, lag))
-    board.told(State(Progress(), 0, 0, False, lag))
+    board.told(State(Progress(), 0, 0, False, lag, dict, dict, bool, True, None))
+    board.told(State(Progress(), 0, 0, False, lag, dict, dict, bool, True, None))
     board.scored([])
     commit(board, 1, 2)
     assert board.snapshot.number == 0
