@@ -107,6 +107,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ),
                 ),
             ),
+            Panel("Silenced messages a second", ((rate("longwatch_suppressed_total"), "{{instance}}"),), "ops"),
             Panel("Open windows", ((f"longwatch_open_windows{HERE}", "{{instance}}"),)),
             Panel(
                 "Share of events unlike any in training",

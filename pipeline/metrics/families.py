@@ -73,6 +73,7 @@ WORKER = (
         "Alert messages committed, by rule, kind and lifecycle.",
         ("rule", "kind", "lifecycle"),
     ),
+    Family("longwatch_suppressed_total", "counter", "Alert messages committed to the output of what is silenced."),
     Family("longwatch_stage_seconds", "histogram", "Time in each stage of a round.", ("stage",), FAST_S),
     Family("longwatch_open_windows", "gauge", "Entities with an open session."),
     Family("longwatch_pending_outputs", "gauge", "Outputs that wait for the next commit."),

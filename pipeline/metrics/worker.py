@@ -35,6 +35,9 @@ _COUNTED = {
 }
 
 
+_PLAIN = {Kind.LATE: "longwatch_late_events_total", Kind.SUPPRESSED: "longwatch_suppressed_total"}
+
+
 class _AlertLabels(msgspec.Struct):
     """What of an alert message becomes a label."""
 
@@ -96,9 +99,9 @@ class WorkerMetrics:
         if output.kind is Kind.ALERT:
             labels = msgspec.json.decode(output.value, type=_AlertLabels)
             self.collectors["longwatch_alerts_total"].labels(labels.rule, labels.kind, labels.lifecycle).inc()
-        elif output.kind is Kind.LATE:
-            self.collectors["longwatch_late_events_total"].inc()
-        else:
+        elif output.kind in _PLAIN:
+            self.collectors[_PLAIN[output.kind]].inc()
+        elif output.kind is Kind.DEAD_LETTER:
             reason = bounded(self._reasons, _reason(output.headers))
             self.collectors["longwatch_dead_letters_total"].labels(reason).inc()
 

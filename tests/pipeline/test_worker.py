@@ -11,13 +11,14 @@ from structlog.testing import capture_logs
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.decode import Decoder
-from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitAbortedError, CommitUnknownError
+from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitUnknownError
 from longwatch.pipeline.outputs import Kind, unreadable
 from longwatch.pipeline.pending import MAX_PENDING_BYTES
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
 from longwatch.pipeline.worker import Worker, WorkerSettings
+from support.aborting_store import AbortingStore
 from support.demo import ARRIVAL_MS, BUSY, as_records, demo_config, demo_engine, demo_frame
 
 CONFIG = demo_config(BUSY)
@@ -35,23 +36,6 @@ def open_source(log, poll_records: int = 100) -> FilesSource:
     return FilesSource(
         [log], shape, Decoder(CONFIG.format, CONFIG.entity), arrival_ms=ARRIVAL_MS, poll_records=poll_records
     )
-
-
-@dataclass
-class AbortingStore(MemoryStore):
-    """Aborts the commits whose numbers are given, as a broker does after a rebalance."""
-
-    aborts: set[int] = field(default_factory=set)
-    calls: int = 0
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def commit(self, outputs, positions) -> None:
-        self.calls += 1
-        if self.calls in self.aborts:
-            raise CommitAbortedError("the group is rebalancing")
-        super().commit(outputs, positions)
 
 
 def make_worker(log, store, clock=None, **settings) -> tuple[Worker, FilesSource]:

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
 
 import msgspec
 import pytest
@@ -11,36 +10,20 @@ from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.assembly import build_engine
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.decode import Decoder
-from longwatch.pipeline.kafka_errors import CommitAbortedError
 from longwatch.pipeline.metrics.families import WORKER, families
 from longwatch.pipeline.metrics.health import Limits, Pulse
 from longwatch.pipeline.metrics.worker import MOST_REASONS, WorkerMetrics, bounded
-from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.outputs import Kind, Output
+from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources.files import FilesSource, TopicShape
 from longwatch.pipeline.stages import Stage
 from longwatch.pipeline.worker import Worker, WorkerSettings
+from support.aborting_store import AbortingStore
 from support.demo import ARRIVAL_MS, BUSY, demo_config, demo_frame, demo_model
 from support.scraping import labels_of, names_in, scrape_of
 
 CONFIG = demo_config(BUSY)
-
-
-@dataclass
-class AbortingStore(MemoryStore):
-    """Aborts the commits whose numbers are given."""
-
-    aborts: set[int] = field(default_factory=set)
-    calls: int = 0
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def commit(self, outputs, positions) -> None:
-        self.calls += 1
-        if self.calls in self.aborts:
-            raise CommitAbortedError("the group is rebalancing")
-        super().commit(outputs, positions)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +76,16 @@ def test_an_aborted_commit_counts_its_records_again_and_its_outputs_once(log, ca
     assert said.value("longwatch_records_total") > 1200
     for name in ("longwatch_alerts_total", "longwatch_dead_letters_total"):
         assert said.value(name) == calm[0].value(name)
+
+
+def test_what_is_silenced_is_counted_as_that_and_as_no_dead_letter():
+    clock = ManualClock()
+    metrics = WorkerMetrics(Pulse(clock, Limits()), clock)
+    partition = Partition("logs", "uuid", 0)
+    metrics.committed([Output(kind, partition, 5, b"key", b"{}") for kind in (Kind.SUPPRESSED, Kind.EFFECT)])
+    said = scrape_of(metrics.collectors.registry)
+    assert said.value("longwatch_suppressed_total") == 1
+    assert labels_of(said, "longwatch_dead_letters_total") == set()
 
 
 def test_every_stage_of_a_round_is_timed(calm):
