@@ -19,7 +19,7 @@ from longwatch.pipeline.report_page.timeline import heat, timeline
 from longwatch.pipeline.report_page.tradeoff import tradeoff
 from longwatch.pipeline.why.words import MEANING
 
-SCRIPTS = ("dom.js", "charts.js", "sections.js", "alerts.js", "alert.js", "page.js")
+SCRIPTS = ("dom.js", "charts.js", "rows.js", "sections.js", "alerts.js", "alert.js", "page.js")
 
 
 def write_report(

@@ -14,7 +14,7 @@ from longwatch.pipeline.detector import Rule
 from longwatch.pipeline.report_page.page import as_json
 from longwatch.pipeline.web.seen import BINS, STEP
 
-SHARED_SCRIPTS = ("dom.js", "charts.js")
+SHARED_SCRIPTS = ("dom.js", "charts.js", "rows.js")
 SCRIPTS = ("live_charts.js", "slider.js", "feed.js", "opened.js", "marks.js", "live.js")
 
 HEADERS = {

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from playwright.sync_api import Browser
+
+from support.browser import chromium
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -16,3 +19,10 @@ def _logging_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all rooms with pages: Playwright does not run twice in a process."""
+    with chromium() as found:
+        yield found

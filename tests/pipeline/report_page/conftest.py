@@ -1,16 +1,13 @@
 """A report of eight demo hours with labels, in which one host writes lines that want to be markup."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
 from longwatch.pipeline.cli import main
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY
 from longwatch.pipeline.demo.incidents import incidents
-from support.browser import chromium
 from support.demo import HOME, demo_frame
 
 HOURS = (8, 16)
@@ -31,12 +28,6 @@ def iso(time_ms: int) -> str:
 def backtest(log: Path, out: Path, *more: str) -> int:
     words = ["backtest", str(HOME / "demo.yaml"), str(log), "--out", str(out), "--set", f"bundle={HOME / 'bundle'}"]
     return main([*words, *more])
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
 
-from support.browser import chromium
 from support.demo import demo_frame
 from support.live_page import Serving, serving
 
 FIRST = 6000
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

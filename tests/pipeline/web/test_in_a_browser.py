@@ -67,7 +67,7 @@ FIRST_IN_SIGHT = """() => {
   const box = document.querySelector('#list');
   const top = box.getBoundingClientRect().top;
   const row = [...box.querySelectorAll('[role=option]')].find((each) => each.getBoundingClientRect().bottom > top + 1);
-  return row.querySelector('b').textContent + row.querySelector('small').textContent;
+  return row.dataset.alert;
 }"""
 
 
