@@ -94,21 +94,10 @@ class AlertBuilder:
         suppressed_by: str | None = None,
     ) -> Alert:
         """The alert message due at the record `trigger_offset`, masked; its id is made of the entity itself."""
-        return masked(self._alert(item, detection, message, trigger_offset, subject, suppressed_by), self.masker)
-
-    def _alert(
-        self,
-        item: Touched,
-        detection: Detection,
-        message: Message,
-        trigger_offset: int,
-        subject: Subject,
-        suppressed_by: str | None,
-    ) -> Alert:
         partition, window = item.partition, item.window
         best = float(detection.scores.of(message.kind)[: message.stop].max())
         rule_kind = f"{message.rule}/{message.kind}"
-        return Alert(
+        alert = Alert(
             schema=SCHEMA,
             alert_id=AlertKey(partition, window.entity, window.first_offset, rule_kind).alert_id,
             revision=message.revision,
@@ -127,6 +116,7 @@ class AlertBuilder:
             pattern=subject.pattern,
             suppressed_by=suppressed_by or msgspec.UNSET,
         )
+        return masked(alert, self.masker)
 
     def _top_rows(self, detection: Detection, message: Message) -> list[int]:
         return detection.top_rows(message.stop, self.top_events)

@@ -131,22 +131,21 @@ def build_engine(
 
 def rules_for(config: Config, calibration: Calibration) -> Iterator[Rule]:
     """Rules with their thresholds as scores of this calibration; the default comes last and matches all."""
-    days = config.windows.max_duration.ms / DAY_MS
     for rule in config.thresholds.rules:
-        pace = _pace(rule, calibration, days) if config.thresholds.follow else None
-        yield Rule(rule.name, rule.match.entity, rule.match.source, _notes(rule, calibration), pace)
+        notes, pace = _notes(rule, calibration), _pace(rule, calibration, config)
+        yield Rule(rule.name, rule.match.entity, rule.match.source, notes, pace)
     default = config.thresholds.default
-    pace = _pace(default, calibration, days) if config.thresholds.follow else None
-    yield Rule("default", thresholds=_notes(default, calibration), pace=pace)
+    yield Rule("default", thresholds=_notes(default, calibration), pace=_pace(default, calibration, config))
 
 
-def _pace(limits: Limits, calibration: Calibration, longest_days: float) -> Pace | None:
+def _pace(limits: Limits, calibration: Calibration, config: Config) -> Pace | None:
     """How a window's budget follows the stream; only a number of alarms a day can.
 
     A window may be open for long, and what was in force when it began must fit into a commit: so many moves, no more.
     """
-    if limits.window is None or limits.window.false_alarms_per_day is None:
+    if not config.thresholds.follow or limits.window is None or limits.window.false_alarms_per_day is None:
         return None
+    longest_days = config.windows.max_duration.ms / DAY_MS
     windows_a_day = calibration.windows.total / calibration.windows.days
     share = limits.window.false_alarms_per_day / windows_a_day
     every = math.ceil(windows_a_day * longest_days / MOVES_OF_A_WINDOW)

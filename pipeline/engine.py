@@ -168,10 +168,13 @@ class Engine:
         fill a commit's metadata waits until its oldest open window closes.
         """
         for partition, state in self._assigned.items():
-            offset = max(state.next_offset, state.committed)
-            timeline, kept = state.silence.timeline, self._steps(state)
-            if timeline.last >= upto or len(kept) >= MOST_STEPS:
+            timeline = state.silence.timeline
+            if timeline.last >= upto:
                 continue
+            kept = _steps(state, state.windows.replay_point(state.next_offset).offset)
+            if len(kept) >= MOST_STEPS:
+                continue
+            offset = max(state.next_offset, state.committed)
             after_silence = state.silence_closed_at == offset
             effect = Effect(partition.topic, partition.topic_id, partition.partition, offset, after_silence, upto)
             timeline.steps[:] = [*kept, effect.step]
@@ -229,7 +232,7 @@ class Engine:
     def _position(self, state: Assigned) -> Position:
         point = state.windows.replay_point(state.next_offset)
         moved = state.moving.saved(point.offset) if self._detector.moves else None
-        steps = self._steps(state)
+        steps = _steps(state, point.offset)
         told = Metadata(
             WITH_MARKS if steps else VERSION,
             *point[:2],
@@ -240,10 +243,6 @@ class Engine:
             steps or msgspec.UNSET,
         )
         return Position(state.next_offset, told)
-
-    def _steps(self, state: Assigned) -> tuple[tuple[int, int], ...]:
-        first = state.windows.replay_point(state.next_offset).offset
-        return state.silence.timeline.since(moment_of(first, after_silence=False))
 
     def _digest(self, batch: RecordBatch) -> _Digested:
         """Windows of one batch; what lies below the committed offset only rebuilds them, silently."""
@@ -303,6 +302,11 @@ def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[
         [RecordBatch(batch.partition, again, committed)] if len(again) else [],
         [RecordBatch(batch.partition, new, batch.next_offset)] if len(new) else [],
     )
+
+
+def _steps(state: Assigned, replay_from: int) -> tuple[tuple[int, int], ...]:
+    """Those that rebuilding what was silenced since then needs."""
+    return state.silence.timeline.since(moment_of(replay_from, after_silence=False))
 
 
 def _late_reasons(late: pl.DataFrame, windows: PartitionWindows) -> pl.DataFrame:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from longwatch.pipeline.outputs import Kind, Output
+from longwatch.pipeline.engine import Result
+from longwatch.pipeline.outputs import Kind
 
 _NAMES = {
     Kind.ALERT: "alerts",
@@ -31,10 +31,12 @@ class Progress:
     rebalances: int = 0
     lost: int = 0
 
-    def count(self, records: int, outputs: Iterable[Output]) -> None:
-        """Add so many records, and what they led to."""
-        self.records += records
-        for output in outputs:
+    def count(self, result: Result) -> None:
+        """Add what the engine did."""
+        self.records += result.num_records
+        self.events += result.num_events
+        self.unseen += result.num_unseen
+        for output in result.outputs:
             if output.kind is not Kind.EFFECT:
                 name = _NAMES[output.kind]
                 setattr(self, name, getattr(self, name) + 1)

@@ -217,9 +217,7 @@ class Worker:
 
     def _take(self, result: Result) -> None:
         self._pending.add(result.outputs)
-        self.progress.count(result.num_records, result.outputs)
-        self.progress.events += result.num_events
-        self.progress.unseen += result.num_unseen
+        self.progress.count(result)
         if result.num_records or result.outputs:
             self._wait()
         self._watch.scored(result.touched)

@@ -37,7 +37,7 @@ from longwatch.pipeline.records import RECORD_SCHEMA
 from longwatch.pipeline.report import Slice
 from longwatch.pipeline.template_columns import TemplateColumns
 from support.datasets import ROOT as DATA
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 from support.live import Live, produce_lines
 from support.parsing import grouping_accuracy, hdfs_lines, hdfs_messages
 
@@ -170,7 +170,6 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     given = options.parse_args()
-    ops = broker_module()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT)
     about = {
         "commit": commit.stdout.strip(),
@@ -179,9 +178,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as scratch:
         half, lines = prepare(Path(scratch))
-        broker = ops.LocalBroker(Path(scratch) / "kafka", ops.fetch()).start()
-        try:
-            kafka = KafkaForTests(broker, broker.bootstrap_servers)
+        with running_broker(Path(scratch) / "kafka") as kafka:
             topic = kafka.create_topic(PARTITIONS)
             produce_lines(kafka, topic, ((_block(line), line) for line in lines), PARTITIONS)
             settings = KafkaSettings(bootstrap_servers=(kafka.bootstrap_servers,))
@@ -189,8 +186,6 @@ def main() -> None:
             for seed in given.seeds:
                 sys.stdout.write(json.dumps({**one_seed(kafka, topic, half, seed), **about}) + "\n")
                 sys.stdout.flush()
-        finally:
-            broker.stop()
 
 
 def _block(line: str) -> str:

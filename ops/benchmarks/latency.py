@@ -30,7 +30,7 @@ from longwatch.pipeline.kafka_worker import open_kafka_worker
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sources.partitioner import partition_of
 from longwatch.pipeline.worker import WorkerSettings
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 from support.live import Live, make_live
 
 TICK_S = 0.005
@@ -145,17 +145,11 @@ def main() -> None:
     options.add_argument("--entities", type=int, default=60)
     options.add_argument("--commit-ms", type=int, default=100, help="sink.kafka.commit_interval")
     given = options.parse_args()
-    ops = broker_module()
-    with tempfile.TemporaryDirectory() as scratch:
-        broker = ops.LocalBroker(Path(scratch) / "kafka", ops.fetch()).start()
-        try:
-            kafka = KafkaForTests(broker, broker.bootstrap_servers)
-            topic = kafka.create_topic(PARTITIONS)
-            live = make_live(kafka, Path(scratch) / topic, topic, SECTIONS)
-            about = {"benchmark": "latency", **vars(given)}
-            print(json.dumps({**about, **measure(live, given), **device()}), flush=True)
-        finally:
-            broker.stop()
+    with tempfile.TemporaryDirectory() as scratch, running_broker(Path(scratch) / "kafka") as kafka:
+        topic = kafka.create_topic(PARTITIONS)
+        live = make_live(kafka, Path(scratch) / topic, topic, SECTIONS)
+        about = {"benchmark": "latency", **vars(given)}
+        print(json.dumps({**about, **measure(live, given), **device()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_worker import open_kafka_worker
 from longwatch.pipeline.sources.partitioner import partition_of
 from longwatch.pipeline.worker import Worker, WorkerSettings
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 from support.live import Live, make_live
 
 PARTITIONS = 2
@@ -164,27 +164,21 @@ def main() -> None:
     options.add_argument("--until", choices=("windows", "alerts"), default="alerts")
     options.add_argument("--poll-records", type=int, default=0, help="source.kafka.poll_records; 0 for its default")
     given = options.parse_args()
-    ops = broker_module()
-    with tempfile.TemporaryDirectory() as scratch:
-        broker = ops.LocalBroker(Path(scratch) / "kafka", ops.fetch()).start()
-        try:
-            kafka = KafkaForTests(broker, broker.bootstrap_servers)
-            for entities in given.entities:
-                topic = kafka.create_topic(PARTITIONS)
-                size = fill(kafka, topic, given.events, entities)
-                source: dict[str, Any] = {
-                    "bootstrap_servers": [kafka.bootstrap_servers],
-                    "topic": topic,
-                    "columns": True,
-                }
-                source |= {"poll_records": given.poll_records} if given.poll_records else {}
-                changes = {**SECTIONS, "source": {"kafka": source}}
-                live = make_live(kafka, Path(scratch) / topic, topic, changes)
-                about = {"benchmark": "worker", "until": given.until, "entities": entities, "events": given.events}
-                about |= {"bytes_a_line": round(size / given.events), "poll_records": given.poll_records or "default"}
-                print(json.dumps({**about, **measure(live, given.events, given.until), **device()}), flush=True)
-        finally:
-            broker.stop()
+    with tempfile.TemporaryDirectory() as scratch, running_broker(Path(scratch) / "kafka") as kafka:
+        for entities in given.entities:
+            topic = kafka.create_topic(PARTITIONS)
+            size = fill(kafka, topic, given.events, entities)
+            source: dict[str, Any] = {
+                "bootstrap_servers": [kafka.bootstrap_servers],
+                "topic": topic,
+                "columns": True,
+            }
+            source |= {"poll_records": given.poll_records} if given.poll_records else {}
+            changes = {**SECTIONS, "source": {"kafka": source}}
+            live = make_live(kafka, Path(scratch) / topic, topic, changes)
+            about = {"benchmark": "worker", "until": given.until, "entities": entities, "events": given.events}
+            about |= {"bytes_a_line": round(size / given.events), "poll_records": given.poll_records or "default"}
+            print(json.dumps({**about, **measure(live, given.events, given.until), **device()}), flush=True)
 
 
 def device() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pydantic import Field
 
 from longwatch.pipeline.config.base import Model, Problem
+from longwatch.pipeline.config.kafka_client import is_this_machine
 from longwatch.pipeline.config.secrets import both_problem, read_secret
 from longwatch.pipeline.config.values import Many, Text, VariableName, YamlPath
 
@@ -24,7 +25,7 @@ class Web(Model):
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches it."""
-        return self.host == "localhost" or (_is_address(self.host) and ip_address(self.host).is_loopback)
+        return is_this_machine(self.host)
 
     @property
     def wants_token(self) -> bool:

@@ -16,15 +16,14 @@ from longwatch.pipeline.assembly import Model
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.config.metrics import Metrics
-from longwatch.pipeline.config.secrets import UnreadableSecretError
 from longwatch.pipeline.detection import AlertKind
-from longwatch.pipeline.errors import ConfigError, FencedError
+from longwatch.pipeline.errors import FencedError
 from longwatch.pipeline.metrics.families import Collectors
 from longwatch.pipeline.metrics.health import Limits, Pulse
 from longwatch.pipeline.metrics.relay import RelayMetrics
 from longwatch.pipeline.metrics.server import Answers, MetricsServer
 from longwatch.pipeline.metrics.worker import WorkerMetrics
-from longwatch.pipeline.web.access import Access
+from longwatch.pipeline.web.access import access_to
 
 log = structlog.get_logger("longwatch.metrics")
 
@@ -85,7 +84,7 @@ def _served(
     config: Config, section: Metrics, role: str, instance: str, kept: Kept, pulse: Pulse
 ) -> Iterator[Opened[Kept]]:
     _describe(kept.collectors, pulse, {"role": role, "pipeline": config.pipeline, "instance": instance})
-    server = MetricsServer(section, Answers(kept.collectors.registry, pulse, _access(section)))
+    server = MetricsServer(section, Answers(kept.collectors.registry, pulse, access_to("metrics", section)))
     server.start()
     if server.port is not None:
         log.info("metrics", address=f"http://{section.host}:{server.port}/metrics")
@@ -118,11 +117,3 @@ def _begin_alerts(collectors: Collectors, config: Config) -> None:
 
 def _limits(section: Metrics) -> Limits:
     return Limits(section.stalled_after.seconds, section.unready_after.seconds)
-
-
-def _access(section: Metrics) -> Access:
-    try:
-        return Access.of(section)
-    except UnreadableSecretError as error:
-        where = ".".join(("metrics", *map(str, error.problem.at)))
-        raise ConfigError(f"{where}: {error.problem.message}", error.problem.hint) from None

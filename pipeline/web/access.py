@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from longwatch.pipeline.config.base import Problem
 from longwatch.pipeline.config.secrets import UnreadableSecretError
 from longwatch.pipeline.config.web import LOCAL_NAMES, Web
+from longwatch.pipeline.errors import ConfigError
 
 COOKIE = "longwatch_page"
 SHORTEST_TOKEN = 16
@@ -59,6 +60,15 @@ class Access:
         if kind.lower() == "bearer":
             return self.is_token(given.strip())
         return hmac.compare_digest(cookies.get(COOKIE, "").encode(), self.session.encode())
+
+
+def access_to(name: str, section: Web) -> Access:
+    """To what a section of the configuration serves; raises ConfigError where its token is not there or too short."""
+    try:
+        return Access.of(section)
+    except UnreadableSecretError as error:
+        where = ".".join((name, *map(str, error.problem.at)))
+        raise ConfigError(f"{where}: {error.problem.message}", error.problem.hint) from None
 
 
 def from_this_page(headers: Mapping[str, str]) -> bool:

@@ -12,10 +12,8 @@ import structlog
 from longwatch.pipeline.assembly import Model, rules_for
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
-from longwatch.pipeline.config.secrets import UnreadableSecretError
 from longwatch.pipeline.config.web import Web
 from longwatch.pipeline.console import sanitise
-from longwatch.pipeline.errors import ConfigError
 from longwatch.pipeline.feedback.making import append
 from longwatch.pipeline.feedback.marks import MarkBook
 from longwatch.pipeline.watch import UNWATCHED, Watch
@@ -30,16 +28,12 @@ def opened_page(config: Config, model: Model, book: MarkBook, clock: Clock, inst
     if config.web is None:
         yield UNWATCHED
         return
-    from longwatch.pipeline.web.access import Access
+    from longwatch.pipeline.web.access import access_to
     from longwatch.pipeline.web.board import Board
     from longwatch.pipeline.web.marking import MarkDesk
     from longwatch.pipeline.web.server import PageServer
 
-    try:
-        access = Access.of(config.web)
-    except UnreadableSecretError as error:
-        where = ".".join(("web", *map(str, error.problem.at)))
-        raise ConfigError(f"{where}: {error.problem.message}", error.problem.hint) from None
+    access = access_to("web", config.web)
     board = Board(clock, book, config.masking.masker())
     desk = None if config.feedback is None else MarkDesk(board, partial(append, config), clock.now_ms)
     routes = [] if desk is None else desk.routes

@@ -24,7 +24,7 @@ from longwatch.pipeline.alerts import AlertKey
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.verify.fields import SCORE_TOLERANCE
 from support.demo import demo_frame
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 from support.live import Live, make_live
 
 RSS_CAP_MIB = 512
@@ -273,15 +273,12 @@ def main() -> int:
     parser.add_argument("--bomb-mib", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    ops = broker_module()
-    with tempfile.TemporaryDirectory(prefix="longwatch-hostile-") as scratch:
-        broker = ops.LocalBroker(Path(scratch) / "kafka", ops.fetch())
-        try:
-            kafka = KafkaForTests(broker.start(), broker.bootstrap_servers)
-            plan = Plan(asked.seed, asked.records, asked.good, asked.batches, asked.bomb_mib * MIB)
-            report = run(kafka, Path(scratch), plan)
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="longwatch-hostile-") as scratch,
+        running_broker(Path(scratch) / "kafka") as kafka,
+    ):
+        plan = Plan(asked.seed, asked.records, asked.good, asked.batches, asked.bomb_mib * MIB)
+        report = run(kafka, Path(scratch), plan)
     report["problems"], count = report["problems"][:50], len(report["problems"])
     sys.stdout.write(json.dumps(report | {"problem_count": count}) + "\n")
     return int(count > 0)

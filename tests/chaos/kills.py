@@ -19,7 +19,7 @@ from chaos.outcome import Difference, Outcome, outcome
 from chaos.stream import Stream
 from chaos.worker_process import STARTING, UNANSWERED, Halt, WorkerProcess
 from longwatch.pipeline.steps import Step
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 
 INSTANCES = ("w1", "w2")
 LINES_PER_S = 50
@@ -176,12 +176,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="longwatch-kills-") as scratch:
-        broker = broker_module().LocalBroker(Path(scratch) / "broker", broker_module().fetch()).start()
-        try:
-            report = run(KafkaForTests(broker, broker.bootstrap_servers), Path(scratch), given.kills, given.seed)
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="longwatch-kills-") as scratch,
+        running_broker(Path(scratch) / "broker") as kafka,
+    ):
+        report = run(kafka, Path(scratch), given.kills, given.seed)
     sys.stdout.write(f"{report.as_json()}\n")
     return int(bool(report.difference))
 

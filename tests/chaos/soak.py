@@ -21,7 +21,7 @@ from typing import Any
 
 from chaos.churn import churn
 from chaos.slope import slope
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 from support.live import LONGWATCH, Live, make_live
 
 MIB = 1 << 20
@@ -171,14 +171,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of `longwatch run`")
     asked = parser.parse_args()
-    ops = broker_module()
-    with tempfile.TemporaryDirectory(prefix="longwatch-soak-") as scratch:
-        broker = ops.LocalBroker(Path(scratch) / "kafka", ops.fetch())
-        try:
-            kafka = KafkaForTests(broker.start(), broker.bootstrap_servers)
-            report = soak(kafka, Path(scratch), asked.minutes, asked.set)
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="longwatch-soak-") as scratch,
+        running_broker(Path(scratch) / "kafka") as kafka,
+    ):
+        report = soak(kafka, Path(scratch), asked.minutes, asked.set)
     sys.stdout.write(json.dumps(report) + "\n")
     return int(not report["flat"])
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from chaos.stream import Stream
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY
-from support.kafka_broker import KafkaForTests, broker_module
+from support.kafka_broker import KafkaForTests, running_broker
 from support.live import LONGWATCH, Live, make_live
 from support.planting import Record, changed, doubled, dropped, planted, swapped, written
 
@@ -98,14 +98,11 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    ops = broker_module()
-    with tempfile.TemporaryDirectory(prefix="longwatch-verify-") as scratch:
-        broker = ops.LocalBroker(Path(scratch) / "kafka", ops.fetch())
-        try:
-            kafka = KafkaForTests(broker.start(), broker.bootstrap_servers)
-            report = run(kafka, Path(scratch), asked.events, asked.seed)
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="longwatch-verify-") as scratch,
+        running_broker(Path(scratch) / "kafka") as kafka,
+    ):
+        report = run(kafka, Path(scratch), asked.events, asked.seed)
     sys.stdout.write(json.dumps(report) + "\n")
     return int(not report["holds"])
 

@@ -11,6 +11,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -105,6 +106,18 @@ def _read_to(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> list[C
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
+@contextmanager
+def running_broker(folder: Path) -> Iterator[KafkaForTests]:
+    """A broker with its data in this folder; stopped at the end."""
+    ops = broker_module()
+    broker = ops.LocalBroker(folder, ops.fetch())
+    try:
+        broker.start()
+        yield KafkaForTests(broker, broker.bootstrap_servers)
+    finally:
+        broker.stop()
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaForTests]:
     """A broker of this session's own: free ports, own data folder, gone when the session ends."""
@@ -112,8 +125,5 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaForTests]:
     missing = ops.missing_tools()
     if "java" in missing and os.environ.get("CI") != "true":
         pytest.skip("no java: the broker tests need Java 17 or newer (Debian: openjdk-17-jre-headless)")
-    broker = ops.LocalBroker(tmp_path_factory.mktemp("kafka"), ops.fetch()).start()
-    try:
-        yield KafkaForTests(broker, broker.bootstrap_servers)
-    finally:
-        broker.stop()
+    with running_broker(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka

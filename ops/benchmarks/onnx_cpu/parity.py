@@ -10,20 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from longwatch.model.bundle import STEP_GRAPH, open_bundle
+from longwatch.model.bundle import open_bundle
 from longwatch.model.deploy.package import deployable_parts, write_bundle
-from longwatch.model.scorer import Bundle, open_scorer
-from longwatch.model.scorer.onnx_step import StepSession
-from longwatch.model.scorer.streaming import CHUNK, score_long
 from longwatch.pipeline.assembly import open_model
 from longwatch.pipeline.backtest import Replay
 from longwatch.pipeline.commands.backtest import replay_history
 from longwatch.pipeline.config import load_config
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY, generate
-from ops.benchmarks.window_memory import one_window
+from ops.benchmarks.onnx_cuda.lengths import differences
 
 DEMO = Path(__file__).resolve().parents[3] / "pipeline" / "demo"
-LENGTHS = (1, 17, 512, 4095, 65_536)
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
@@ -31,25 +27,11 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
         folder = Path(scratch)
         trained = open_bundle(DEMO / "bundle")
         bundle = write_bundle(folder / "bundle", deployable_parts(trained), "2026-01-01T00:00:00Z")
-        yield from lengths(bundle, arguments)
+        yield from differences(bundle, arguments.threads, arguments.device)
         write_log(folder / "demo.log", arguments.days)
         (folder / "demo.yaml").write_text(dated_config(arguments.days))
         runs = {backend: run(folder, backend) for backend in ("torch", "onnx")}
         yield compared(runs)
-
-
-def lengths(bundle: Bundle, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """Windows of lengths that no export saw, whole through torch, cut and batched, and through the step graph."""
-    torch, onnx = (open_scorer(bundle, backend, arguments.threads) for backend in ("torch", "onnx"))
-    session = StepSession(bundle.read(STEP_GRAPH), bundle.model_config, chunk=CHUNK, device=arguments.device)
-    for length in LENGTHS:
-        tokens = one_window(bundle, length)
-        expected = torch.score(tokens)
-        yield {
-            "window": length,
-            "largest_difference": float(np.abs(onnx.score(tokens) - expected).max()),
-            "largest_difference_step": float(np.abs(score_long(session, tokens, bundle.vocabulary) - expected).max()),
-        }
 
 
 def write_log(path: Path, days: float) -> None:

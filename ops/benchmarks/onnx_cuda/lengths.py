@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from longwatch.model.bundle import STEP_GRAPH, open_bundle
+from longwatch.model.bundle import STEP_GRAPH, Bundle, open_bundle
 from longwatch.model.scorer.onnx import OnnxScorer
 from longwatch.model.scorer.onnx_step import StepSession
 from longwatch.model.scorer.streaming import CHUNK, score_long
@@ -16,10 +16,14 @@ LENGTHS = (1, 17, 512, 4095, 65_536)
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    bundle = open_bundle(arguments.folder / "bundle")
-    reference = TorchScorer(bundle, arguments.threads)
-    whole = OnnxScorer(bundle, arguments.threads, arguments.device)
-    step = StepSession(bundle.read(STEP_GRAPH), bundle.model_config, 1, CHUNK, 1, arguments.device)
+    yield from differences(open_bundle(arguments.folder / "bundle"), arguments.threads, arguments.device)
+
+
+def differences(bundle: Bundle, threads: int, device: str) -> Iterator[dict[str, object]]:
+    """The largest difference of a score, for each length and graph."""
+    reference = TorchScorer(bundle, threads)
+    whole = OnnxScorer(bundle, threads, device)
+    step = StepSession(bundle.read(STEP_GRAPH), bundle.model_config, 1, CHUNK, 1, device)
     for length in LENGTHS:
         tokens = one_window(bundle, length)
         expected = reference.score(tokens)

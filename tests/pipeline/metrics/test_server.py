@@ -18,14 +18,6 @@ TOKEN = "a-token-that-is-long-enough"
 
 
 @pytest.fixture
-def opened():
-    config = metrics_config()
-    with worker_metrics(config, ManualClock(), "w1") as opened:
-        opened.loaded(config, demo_model())
-        yield opened
-
-
-@pytest.fixture
 def address(opened):
     return f"http://127.0.0.1:{opened.port}"
 

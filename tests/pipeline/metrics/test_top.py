@@ -11,7 +11,6 @@ from longwatch.pipeline.commands.top import top
 from longwatch.pipeline.metrics.opened import worker_metrics
 from longwatch.pipeline.metrics.scrape import Scrape
 from longwatch.pipeline.metrics.view import Moment, screen
-from support.demo import demo_model
 from support.scraping import metrics_config, scrape_of
 
 
@@ -19,14 +18,6 @@ def drawn(before: Moment | None, now: Moment) -> str:
     console = Console(file=io.StringIO(), width=120, color_system=None)
     console.print(screen(before, now))
     return console.file.getvalue()
-
-
-@pytest.fixture
-def opened():
-    config = metrics_config()
-    with worker_metrics(config, ManualClock(), "w1") as opened:
-        opened.loaded(config, demo_model())
-        yield opened
 
 
 def test_it_prints_one_screen_where_there_is_no_terminal(opened, capsys):
