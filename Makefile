@@ -16,7 +16,7 @@ demo: ## a small company's logs through the real worker: alerts in under a minut
 	@ops/environment.sh $(DEMO_VENV) ops/locks/cpu.txt
 	@$(DEMO_VENV)/bin/longwatch demo
 
-test: install jars browser schemas ## the whole CPU suite, a real Apache Kafka included
+test: install jars browser schemas promtool ## the whole CPU suite, a real Apache Kafka included
 	$(if $(TESTS),$(BIN)/pytest -m 'not gpu and not slow' $(TESTS),OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and not slow' -n 2 $(IN_PROCESS) && \
 	  $(BIN)/pytest -m 'not gpu and not slow' $(addprefix --ignore=,$(IN_PROCESS)))
 
@@ -49,7 +49,7 @@ broker: jars ## a local Apache Kafka to play with; prints how to use and stop it
 demo-bundle: install ## train the bundle that the demo ships, on the generator's normal days
 	$(BIN)/python ops/demo_bundle.py
 
-test-slow: install jars browser ## tests that take minutes
+test-slow: install jars browser schemas ## tests that take minutes
 	$(BIN)/pytest -m 'slow and not gpu'
 
 chaos-kills: install jars ## kill -9 of two workers at random, KILLS times (1000), from SEED (1); a line of JSON
@@ -97,7 +97,7 @@ sanitize-gpu: ## each kernel once under compute-sanitizer, memcheck and then rac
 	  compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) ops/gpu_checks/sanitize.py $$kernels || exit 1; \
 	  done; done
 
-promtool: ## Prometheus' own checker, built from its Go module into .cache/bin (minutes)
+promtool: ## Prometheus' own checker into .cache/bin, from Debian's package or else from its Go module
 	@ops/prometheus/promtool.sh
 
 check-ops: install promtool ## rules, dashboard, units, images and manifests, with every tool there is for them

@@ -59,5 +59,5 @@ def promtool(*words: object) -> "subprocess.CompletedProcess[str]":
     """Runs it; without one the test is skipped, but not in CI."""
     found = shutil.which("promtool") or str(ROOT / ".cache" / "bin" / "promtool")
     if not Path(found).exists() and os.environ.get("CI") != "true":
-        pytest.skip("no promtool: `make promtool` builds it from its Go module")
+        pytest.skip("no promtool: `make promtool` gets it")
     return subprocess.run([found, *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
