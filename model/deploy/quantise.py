@@ -1,7 +1,9 @@
 """int8 of a graph's linear layers: weights a channel each, activations as they come or were seen; the rest float32."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +70,22 @@ def _rewritten(
     with tempfile.TemporaryDirectory(prefix="longwatch-int8-") as scratch:
         before, after = Path(scratch) / "before.onnx", Path(scratch) / "after.onnx"
         before.write_bytes(graph)
-        rewrite(before, after, chosen)
+        with _without_advice():
+            rewrite(before, after, chosen)
         content = after.read_bytes()
     check_graph(content)
     return content
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """At each call ONNX Runtime advises, by the root logger, to pre-process the graph: it has no shapes to infer."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def linear_products(graph: bytes, num_layers: int) -> list[str]:

@@ -33,6 +33,10 @@ class Serving:
         self.process.stdin.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
         self.process.stdin.flush()
 
+    def alerts(self) -> set[str]:
+        """Ids of the alerts that it has raised."""
+        return {json.loads(line)["alert_id"] for line in (self.folder / "alerts.jsonl").read_text().splitlines()}
+
     @property
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()

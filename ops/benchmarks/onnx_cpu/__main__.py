@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-CASES = ("attention", "prefill", "step", "parity", "labelled")
+CASES = ("attention", "prefill", "step", "parity", "labelled", "twice")
 
 
 def main() -> None:
@@ -35,9 +35,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--days", type=float, default=36.0, help="of the demo's log, for parity")
     parser.add_argument("--networks", nargs="*", help="only these, for prefill and step")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="public sets, for labelled")
-    parser.add_argument("--sets", default="adfa_ld,hdfs_sequences,ait_ads", help="for labelled")
-    parser.add_argument("--steps", type=int, default=300, help="of training, for labelled")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="public sets, for labelled and twice")
+    parser.add_argument("--sets", default="adfa_ld,hdfs_sequences,ait_ads", help="for labelled and twice; twice knows demo too")
+    parser.add_argument("--steps", type=int, default=300, help="of training, for labelled and twice")
     return parser.parse_args()
 
 

@@ -1,6 +1,7 @@
 """Pruning, int8 and the front: smaller networks are what they say, and no beaten point is chosen."""
 
 import dataclasses
+import logging
 
 import numpy as np
 import onnx
@@ -113,6 +114,13 @@ def test_static_int8_takes_its_ranges_from_what_it_is_shown(bundle: Bundle):
     assert refusal(static) is None
     difference = np.abs(run(static, bundle) - run(graph, bundle))
     assert 0 < difference.max() < 1.0
+
+
+def test_the_quantisers_advice_is_not_for_users(bundle: Bundle, caplog: pytest.LogCaptureFixture):
+    quantise(bundle.read(GRAPH), len(bundle.model_config.layers))
+    assert not caplog.records
+    logging.warning("as before")
+    assert [record.message for record in caplog.records] == ["as before"]
 
 
 def test_products_that_are_kept_stay_float32(bundle: Bundle):

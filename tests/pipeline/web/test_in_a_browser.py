@@ -22,7 +22,9 @@ pytestmark = pytest.mark.timeout(120)
 def opened(browser, worker) -> Iterator[Visit]:
     with visit(browser, worker.url) as found:
         expect(found.page.locator("#link")).to_have_text("live", timeout=30_000)
-        found.page.locator(ALERT).nth(3).wait_for(timeout=30_000)
+        all_is_read = re.compile(rf"{FIRST:,} records.* 0 outputs waiting")
+        expect(found.page.locator("#counts")).to_have_text(all_is_read, timeout=60_000)
+        expect(found.page.locator(".count")).to_have_text(re.compile(f"^{len(worker.alerts())} alerts"))
         yield found
         assert found.complaints == []
         assert all(address.startswith(worker.url) for address in found.requests)
