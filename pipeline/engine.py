@@ -20,8 +20,9 @@ from longwatch.pipeline.feedback.marks import MarkBook
 from longwatch.pipeline.feedback.silence import MOST_STEPS, Effect, Silence, Silencer, moment_of
 from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.moving import MovingThresholds
-from longwatch.pipeline.outputs import Kind, Output, originals
+from longwatch.pipeline.outputs import Kind, Output, late_reasons, originals
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.share import WHOLE, Share, num_own
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
@@ -85,6 +86,7 @@ class Engine:
         silencer: Silencer = RAISE_ALL,
         timed: Timed = untimed,
         masker: Masker = NOTHING,
+        share: Share = WHOLE,
     ) -> None:
         self._decoder = decoder
         self._templates = templates
@@ -95,6 +97,7 @@ class Engine:
         self._silencer = silencer
         self._timed = timed
         self._masker = masker
+        self._share = share
         self._assigned: dict[Partition, Assigned] = {}
 
     def assign(self, partition: Partition, position: Position | None, start: int, *, readable_from: int = 0) -> int:
@@ -139,7 +142,7 @@ class Engine:
         digested = [self._digest(batch) for batch in batches]
         touched = [item for part in digested for item in part.touched]
         result = Result([*self._effects(), *(output for part in digested for output in part.outputs)])
-        result.num_records = sum(len(batch.frame) for batch in batches)
+        result.num_records = sum(len(batch.frame) for batch in batches) if self._share.leads else 0
         result.num_events = sum(part.num_events for part in digested)
         result.num_unseen = sum(part.num_unseen for part in digested)
         return self._detect(touched, result)
@@ -256,10 +259,11 @@ class Engine:
         for part in new:
             events, rejected = self._events(part)
             advance = self._advance(state, part, events)
-            num_events, num_unseen = num_events + len(events), num_unseen + int(events["is_new"].sum())
+            num_events, num_unseen = num_events + num_own(events), num_unseen + int(events["is_new"].sum())
             touched += [self._touch(part.partition, window) for window in advance.windows]
-            outputs += originals(Kind.DEAD_LETTER, part, rejected, self._masker)
-            outputs += originals(Kind.LATE, part, _late_reasons(advance.late, state.windows), self._masker)
+            if self._share.leads:
+                outputs += originals(Kind.DEAD_LETTER, part, rejected, self._masker)
+            outputs += originals(Kind.LATE, part, late_reasons(advance.late, self._rules.allowed_lateness_ms), self._masker)
         # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
         state.next_offset = max(state.next_offset, int(batch.frame["offset"][-1]) + 1)
         return _Digested(touched, outputs, num_events, num_unseen)
@@ -276,7 +280,7 @@ class Engine:
         with self._timed(Stage.DECODE):
             decoded = self._decoder.decode(batch.frame)
         with self._timed(Stage.TEMPLATES):
-            return self._templates.add(decoded.events), decoded.rejected
+            return self._templates.add(decoded.events, self._share), decoded.rejected
 
     def _detect(self, touched: list[Touched], result: Result) -> Result:
         if touched:
@@ -307,13 +311,3 @@ def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[
 def _steps(state: Assigned, replay_from: int) -> tuple[tuple[int, int], ...]:
     """Those that rebuilding what was silenced since then needs."""
     return state.silence.timeline.since(moment_of(replay_from, after_silence=False))
-
-
-def _late_reasons(late: pl.DataFrame, windows: PartitionWindows) -> pl.DataFrame:
-    detail = pl.format(
-        "event time {} is older than the watermark by more than allowed_lateness ({} ms)",
-        pl.from_epoch("event_time_ms", "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ"),
-        pl.lit(windows.rules.allowed_lateness_ms),
-    )
-    # Polars 2.1 panics here where columns lie in chunks of different sizes.
-    return late.rechunk().select("offset", pl.lit("late").alias("reason"), detail.alias("detail"))

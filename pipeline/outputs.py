@@ -84,6 +84,17 @@ def originals(kind: Kind, batch: RecordBatch, reasons: pl.DataFrame, masker: Mas
         yield Output(kind, batch.partition, offset, short, cut, encoded)
 
 
+def late_reasons(late: pl.DataFrame, allowed_lateness_ms: int) -> pl.DataFrame:
+    """The reason (offset, reason, detail) of events that came too late."""
+    detail = pl.format(
+        "event time {} is older than the watermark by more than allowed_lateness ({} ms)",
+        pl.from_epoch("event_time_ms", "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ"),
+        pl.lit(allowed_lateness_ms),
+    )
+    # Polars 2.1 panics here where columns lie in chunks of different sizes.
+    return late.rechunk().select("offset", pl.lit("late").alias("reason"), detail.alias("detail"))
+
+
 def _cut(value: bytes | None, size: int) -> bytes | None:
     return None if value is None else value[:size]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from longwatch.model.scorer import template_id
+from longwatch.pipeline.share import OWN, WHOLE, Share
 from longwatch.pipeline.templates import TemplateMatcher, TemplateSet
 
 
@@ -23,8 +24,19 @@ class TemplateColumns:
         known = list(self.texts) if vocabulary is None else [template_id(text) for text in vocabulary]
         self._known = pl.Series(known, dtype=pl.UInt64)
 
-    def add(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Events (`EVENT_SCHEMA`) with template_id UInt64, template String, parameter_chars Int32, is_new Boolean."""
-        matched = self._matcher.match(events["message"])
+    def add(self, events: pl.DataFrame, share: Share = WHOLE) -> pl.DataFrame:
+        """Events (`EVENT_SCHEMA`) with template_id UInt64, template String, parameter_chars Int32, is_new Boolean.
+
+        Of a share with OWN, and for its events alone: templates are what reading costs most.
+        """
+        if share.is_all:
+            return events.hstack(self._columns(events["message"]))
+        own = share.own(events["entity"])
+        place = pl.select(pl.when(own).then(own.cum_sum() - 1).cast(pl.UInt32)).to_series()
+        columns = self._columns(events["message"].filter(own)).select(pl.all().gather(place))
+        return events.hstack(columns).with_columns(own.alias(OWN), pl.col("is_new").fill_null(value=False))
+
+    def _columns(self, messages: pl.Series) -> pl.DataFrame:
+        matched = self._matcher.match(messages)
         is_new = ~matched["template_id"].is_in(self._known.implode())
-        return events.hstack(matched).with_columns(is_new.alias("is_new"))
+        return matched.with_columns(is_new.alias("is_new"))

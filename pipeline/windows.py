@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from longwatch.pipeline.share import OWN
 from longwatch.pipeline.window_columns import PLACES, Rows, WindowColumns
 from longwatch.pipeline.window_state import (
     MAX_EVENTS,
@@ -88,7 +89,8 @@ class PartitionWindows:
     def advance(self, records: pl.DataFrame, events: pl.DataFrame) -> Advance:
         """Take the next records: `records` holds offset and timestamp_ms of all, `events` the decoded ones.
 
-        `events` has offset, event_time_ms, entity, line, template_id, template, parameter_chars and is_new.
+        `events` has offset, event_time_ms, entity, line, template_id, template, parameter_chars and is_new; where it
+        has OWN, the others only move the watermark: the windows are those that all events give, of these entities.
         """
         parts = [self._advance_part(part, trigger) for part, trigger in self._split_at_silence(records, events)]
         windows = {id(window): window for part in parts for window in part.windows}
@@ -128,7 +130,7 @@ class PartitionWindows:
         times = events["event_time_ms"].to_numpy()
         highest = np.maximum.accumulate(np.concatenate([[self.partition_time_ms], times]))
         on_time = times >= highest[:-1] - self.rules.allowed_lateness_ms
-        late = events.filter(pl.Series(~on_time, dtype=pl.Boolean))
+        late = _own(events.filter(pl.Series(~on_time, dtype=pl.Boolean)))
         events = events.filter(pl.Series(on_time, dtype=pl.Boolean))
         batch = _Batch(events["offset"].to_numpy(), highest[1:][on_time] - self.rules.allowed_lateness_ms)
         self.partition_time_ms = int(highest[-1])
@@ -279,8 +281,16 @@ def _cell_end(entity: str, time_ms: int, max_duration_ms: int) -> int:
     return time_ms - (time_ms - shift) % max_duration_ms + max_duration_ms
 
 
+def _own(events: pl.DataFrame) -> pl.DataFrame:
+    return events.filter(OWN) if OWN in events.columns else events
+
+
 def _by_entity(events: pl.DataFrame, before: NDArray[np.int64], idle_gap_ms: int) -> Iterator[_Group]:
-    """Split on-time events by entity, order kept; gaps inside the batch filled in, the first of each left open."""
+    """Split own on-time events by entity, order kept; gaps inside the batch filled in, the first of each left open."""
+    places: NDArray[np.int64] | None = None
+    if OWN in events.columns:
+        places = np.flatnonzero(events[OWN].to_numpy())
+        events, before = _own(events), before[places]
     if events.is_empty():
         return
     codes = events["entity"].rle_id() if events["entity"].n_unique() == 1 else events["entity"].rank("dense")
@@ -294,11 +304,12 @@ def _by_entity(events: pl.DataFrame, before: NDArray[np.int64], idle_gap_ms: int
     gaps[starts] = NEVER_MS
     new = dict(events.filter("is_new").select("template_id", "template").unique().iter_rows())
     rows, bounds = Rows(matrix, ordered["line"].to_list(), new), [*starts.tolist(), len(order)]
+    at = order if places is None else places[order]
     yield from map(
         _Group,
         ordered["entity"].gather(starts).to_list(),
         (rows.slice(start, stop) for start, stop in pairwise(bounds)),
-        (order[start:stop] for start, stop in pairwise(bounds)),
+        (at[start:stop] for start, stop in pairwise(bounds)),
         times[starts].tolist(),
         times[np.array(bounds[1:]) - 1].tolist(),
         np.maximum.reduceat(times, starts).tolist(),
