@@ -15,3 +15,5 @@ lock uv.txt ops/locks/uv.in "$@"
 lock cpu.txt pyproject.toml --extra cpu --extra web --group build "$@"
 lock gpu.txt pyproject.toml --extra gpu --extra web --group build "$@"
 lock dev.txt pyproject.toml --extra cpu --extra train --extra bench --extra web --extra otel --extra docs --group build --group dev "$@"
+# Ray is large: an environment of its own, for `make test-ray`.
+lock ray.txt pyproject.toml --extra cpu --extra web --extra ray --group build --group test "$@"

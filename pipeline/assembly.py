@@ -28,6 +28,7 @@ from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past, silencer_for
 from longwatch.pipeline.masking.masker import NOTHING
+from longwatch.pipeline.share import WHOLE, Share
 from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
@@ -94,11 +95,13 @@ def build_engine(
     past: Past | None = None,
     timed: Timed = untimed,
     masked: bool = True,
+    share: Share = WHOLE,
 ) -> Engine:
     """Engine of a configuration; `keep_scores` also gives every event's scores.
 
     `spare_top_events` more than configured are named in alerts, for `verify`, which looks for the configured ones.
     `past` holds marks and, for a replay, where they took effect.
+    `share` of the entities is all that it answers for.
     Outputs leave masked; only who joins them with labels and scores, and masks them later, asks for them as they are.
     """
     bundle, masker = model.bundle, config.masking.masker() if masked else NOTHING
@@ -126,6 +129,7 @@ def build_engine(
         silencer=silencer_for(config, past or Past()),
         timed=timed,
         masker=masker,
+        share=share,
     )
 
 

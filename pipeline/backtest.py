@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -15,8 +15,9 @@ from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.masking.alert import masked
 from longwatch.pipeline.masking.masker import NOTHING, Masker
-from longwatch.pipeline.outputs import Kind
+from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.progress import Progress
+from longwatch.pipeline.records import Partition
 from longwatch.pipeline.score_log import SCORE_SCHEMA
 from longwatch.pipeline.sinks.memory import MemoryStore
 from longwatch.pipeline.sources import BoundedSource
@@ -52,7 +53,7 @@ class ScoreFiles:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a replay gave: alert messages in commit order, and a lazy frame over every score."""
+    """What a replay gave: alert messages in the order of partition and trigger, and a lazy frame over every score."""
 
     alerts: list[Alert]
     scores: pl.LazyFrame
@@ -73,16 +74,49 @@ def replay(
 
     Alerts are written masked, as the worker sends them; scores stay as they are, for `explain` reads them again.
     """
+    outputs, progress = run_through(
+        source, engine, clock, folder / "scores", idle_timeout_ms=idle_timeout_ms, on_progress=on_progress
+    )
+    return written([output.value for output in outputs], progress, folder, masker)
+
+
+def run_through(
+    source: BoundedSource,
+    engine: Engine,
+    clock: Clock,
+    scores: Path,
+    *,
+    idle_timeout_ms: int | None,
+    on_progress: Callable[[Progress], None] | None = None,
+    partitions: Sequence[Partition] | None = None,
+) -> tuple[list[Output], Progress]:
+    """Alert messages of the source's partitions, or of some of them; every score goes into files of that folder."""
     # Dead letters and late events are counted only: a wrong `format` makes one of every line of the history.
-    store, files = MemoryStore([Kind.ALERT]), ScoreFiles(folder / "scores")
+    store, files = MemoryStore([Kind.ALERT]), ScoreFiles(scores)
     settings = WorkerSettings(commit_interval_s=0.0, idle_timeout_ms=idle_timeout_ms)
     worker = Worker(source, engine, store, clock, settings, on_scores=files, on_progress=on_progress)
-    worker.assigned(source.partitions)
+    worker.assigned(source.partitions if partitions is None else partitions)
     progress = worker.run(Event())
     files.flush()
-    alerts = [msgspec.json.decode(output.value, type=Alert) for output in store.of(Kind.ALERT)]
+    return store.of(Kind.ALERT), progress
+
+
+def written(messages: Sequence[bytes], progress: Progress, folder: Path, masker: Masker) -> Replay:
+    """Writes the alerts beside the scores that are there already, and gives both."""
+    alerts = sorted((msgspec.json.decode(message, type=Alert) for message in messages), key=place_of)
     alert_frame([masked(alert, masker) for alert in alerts]).write_parquet(folder / "alerts.parquet")
     return Replay(alerts, pl.scan_parquet(folder / "scores" / "*.parquet"), progress)
+
+
+def place_of(alert: Alert) -> tuple[str, int, int, bool, str, int]:
+    """Its place in the one order of a history's messages, whatever the batches and however many processes read it.
+
+    What a record or a silence ends comes before what holds the record; a window's own messages stay as they are.
+    """
+    source, window = alert.source, alert.window
+    holds_trigger = window.last_offset >= source.trigger_offset
+    place = (source.topic, source.partition, source.trigger_offset, holds_trigger)
+    return (*place, alert.entity, window.first_offset)
 
 
 def alert_frame(alerts: list[Alert]) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """The verbs that look back: `backtest` and `explain`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,14 @@ def backtest(
     labels: Annotated[Path | None, typer.Option(help="CSV of known incidents to compare with.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for alerts and report.")] = Path("backtest"),
     marks: Annotated[Path | None, typer.Option(help="Marks of `feedback export`, to heed where they were.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, processes or ray: who replays; what is written is equal.")
+    ] = "local",
+    processes: Annotated[int | None, typer.Option(min=1, help="How many, for processes and ray.")] = None,
 ) -> int:
     """Replay history through the same code and report the alerts that would have been raised."""
-    options = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out, "marks": marks}
+    options: dict[str, Any] = {"files": files or [], "start": start, "end": end, "labels": labels, "out": out}
+    options |= {"marks": marks, "engine": engine, "processes": processes}
     return execute(context, "backtest", config=config, overrides=overrides(settings), **options)
 
 

@@ -263,7 +263,9 @@ class Engine:
             touched += [self._touch(part.partition, window) for window in advance.windows]
             if self._share.leads:
                 outputs += originals(Kind.DEAD_LETTER, part, rejected, self._masker)
-            outputs += originals(Kind.LATE, part, late_reasons(advance.late, self._rules.allowed_lateness_ms), self._masker)
+            outputs += originals(
+                Kind.LATE, part, late_reasons(advance.late, self._rules.allowed_lateness_ms), self._masker
+            )
         # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
         state.next_offset = max(state.next_offset, int(batch.frame["offset"][-1]) + 1)
         return _Digested(touched, outputs, num_events, num_unseen)

@@ -24,8 +24,11 @@ from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, t
 from longwatch.pipeline.report_page.history import History
 from longwatch.pipeline.report_page.page import write_report
 from longwatch.pipeline.report_page.provenance import command_of, provenance
+from longwatch.pipeline.sharded.engines import pool_of
+from longwatch.pipeline.sharded.merge import replay_in_parts
 from longwatch.pipeline.template_columns import TemplateColumns
 
+LOCAL = "local"
 REPORT, PROVENANCE = "report.html", "provenance.json"
 
 
@@ -38,6 +41,8 @@ def backtest(
     labels: Path | None,
     out: Path,
     marks: Path | None = None,
+    engine: str = LOCAL,
+    processes: int | None = None,
 ) -> int:
     """Replays files, or the configured source, and writes scores, alerts, summary and threshold sweep to `out`."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -48,7 +53,11 @@ def backtest(
     in_topic = not files and loaded.source.kafka is not None
     part = Slice() if in_topic else _slice(start, end)
     past = None if marks is None else read_file(marks).past()
-    done = replay_history(loaded, model, files, start, end, out, past)
+    pool = None if engine == LOCAL else pool_of(engine, processes)
+    if pool is None:
+        done = replay_history(loaded, model, files, start, end, out, past)
+    else:
+        done = replay_in_parts(loaded, model, files, start, end, out, past, pool)
     windows = part.keep(windows_of(done.scores, done.alerts))
     figures = report(done, model, truth, windows, out)
     write_line(render(figures))
@@ -56,6 +65,7 @@ def backtest(
     if len(windows):
         options = {"start": start, "end": end, "labels": labels, "marks": marks, "out": out}
         read = [*_read_files(loaded, files), *(each for each in (labels, marks) if each is not None)]
+        # Not the engine: it changes nothing of what is written.
         told = provenance(command_of(config, files, options, overrides), loaded, model, read, done.scores)
         (out / PROVENANCE).write_text(json.dumps(told, indent=2) + "\n")
         texts = TemplateColumns(model.templates).texts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +25,12 @@ def bounded_source(
     *,
     clock: Clock | None = None,
     poll_records: int = POLL_RECORDS,
+    offsets: Mapping[int, tuple[int, int]] | None = None,
 ) -> BoundedSource:
-    """`files` where given, else the configured source from `start` to `end` (a topic's: a time, or an offset)."""
+    """`files` where given, else the configured source from `start` to `end` (a topic's: a time, or an offset).
+
+    `offsets` are a topic's ranges by partition, where somebody has looked them up before; then not `start` and `end`.
+    """
     clock = clock or SystemClock()
     if missing := [str(path) for path in files if not path.exists()]:
         # Before any broker is asked how its topic looks: that one is away would hide it.
@@ -35,10 +39,13 @@ def bounded_source(
         return open_files(config, files, _shape(config, files), clock.now_ms(), poll_records=poll_records)
     if config.source.kafka is None:
         return open_local(config, clock, poll_records=poll_records)
-    from longwatch.pipeline.kafka_range import KafkaRange
+    from longwatch.pipeline.kafka_range import Bound, KafkaRange
     from longwatch.pipeline.kafka_worker import kafka_settings
 
-    return RangeSource(KafkaRange(kafka_settings(config), config.source.kafka.topic, _bound(start), _bound(end)))
+    first, last = _bound(start), _bound(end)
+    if offsets is not None:
+        first, last = (Bound(offsets={each: both[at] for each, both in offsets.items()}) for at in (0, 1))
+    return RangeSource(KafkaRange(kafka_settings(config), config.source.kafka.topic, first, last))
 
 
 def event_time_ms(text: str) -> int:

@@ -42,7 +42,8 @@ def drift(history: History) -> dict[str, Any]:
 def _templates(history: History, events: pl.LazyFrame) -> dict[str, Any]:
     """Templates of the first half against those of the second: how far apart, and which moved."""
     late = pl.col("bin") >= DRIFT_BINS // 2
-    counts = events.group_by("template_id").agg((~late).sum().alias("before"), late.sum().alias("after")).collect()
+    sums = (~late).sum().alias("before"), late.sum().alias("after")
+    counts = events.group_by("template_id").agg(*sums).sort("template_id").collect()
     before, after = (counts[name].to_numpy().astype(np.float64) for name in ("before", "after"))
     if not (before.sum() and after.sum()):
         return {"distance": None, "movers": []}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from longwatch.pipeline.kafka_range import KafkaRange
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources import POLL_MS
@@ -15,6 +17,11 @@ class RangeSource:
         self._batches = iter(kafka)
         self.partitions = tuple(kafka.ranges)
         self.exhausted = False
+
+    @property
+    def ranges(self) -> Mapping[Partition, tuple[int, int]]:
+        """First offset and the one behind the last of each partition."""
+        return self._kafka.ranges
 
     def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
         """The next batch; empty at the end."""

@@ -1,0 +1,1 @@
+"""A backtest by several processes, with the outputs of one."""
