@@ -52,6 +52,10 @@ demo-bundle: install ## train the bundle that the demo ships, on the generator's
 test-slow: install jars browser schemas ## tests that take minutes
 	$(BIN)/pytest -m 'slow and not gpu'
 
+test-ray: ## `backtest --engine ray` on two local workers, in an environment that has Ray (200 MB)
+	@ops/environment.sh .cache/ray-venv ops/locks/ray.txt editable
+	OMP_NUM_THREADS=1 .cache/ray-venv/bin/pytest tests/pipeline/sharded
+
 chaos-kills: install jars ## kill -9 of two workers at random, KILLS times (1000), from SEED (1); a line of JSON
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.kills --kills $(or $(KILLS),1000) --seed $(or $(SEED),1)
 
@@ -122,7 +126,7 @@ lock: install ## write the lock files again from pyproject.toml
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars browser schemas broker demo-bundle test-slow chaos-kills hostile soak bench-hdfs \
+.PHONY: help demo test check types install jars browser schemas broker demo-bundle test-slow test-ray chaos-kills hostile soak bench-hdfs \
   bench-memory bench-parse bench-worker bench-latency bench-attention bench-long-range promtool check-ops dashboard sbom docs check-gpu \
   sanitize-gpu audit lock clean
 .DEFAULT_GOAL := help

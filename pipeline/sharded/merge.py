@@ -34,10 +34,9 @@ def replay_in_parts(
     pool: Pool,
 ) -> Replay:
     """Replay by the pool's processes; scores and alerts go to `out`."""
-    folder = out / "scores"
-    folder.mkdir(parents=True, mode=0o700)
-    done: list[Done] = []
     tasks = tasks_of(config, model, files, start, end, past, pool.processes)
+    folder, done = out / "scores", list[Done]()
+    folder.mkdir(parents=True, mode=0o700)
     with ProgressReport("replaying", len(tasks), unit="parts") as progress:
         for number, part in pool.run(tasks):
             for at, content in enumerate(part.scores):

@@ -13,7 +13,7 @@ from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sharded.plan import parts_of
 from support.parts import alone, by_parts, config_of, scores_of, write_history
 
-FOLLOWING = {"thresholds.follow": "true"}
+FOLLOWING = {"thresholds.follow": "true", "thresholds.default.window.false_alarms_per_day": "30"}
 SILENT = {"windows.idle_timeout": "5s"}
 ENTITIES = pl.Series([f"host-{number}" for number in range(40)])
 
@@ -67,7 +67,7 @@ def test_parts_give_the_bytes_of_one_process(history, tmp_path_factory, processe
 
 
 def test_the_order_of_alerts_does_not_depend_on_the_polls(history, tmp_path, monkeypatch):
-    config, expected, alerts = history(1, ())
+    config, _, alerts = history(1, ())
     monkeypatch.setattr("longwatch.pipeline.commands.bounded.open_local", _polling(77))
     alone(config, tmp_path)
     assert (tmp_path / "alerts.parquet").read_bytes() == alerts

@@ -1,0 +1,70 @@
+"""`--engine ray` on two local workers: the bytes of one process, also when one dies. `make test-ray` installs Ray."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from longwatch.pipeline.sharded.engines import pool_of
+from longwatch.pipeline.sharded.merge import tasks_of
+from support.demo import demo_model
+from support.descendants import descendant_named, descendants
+from support.parts import alone, config_of
+
+pytest.importorskip("ray", reason="Ray is not installed here: `make test-ray`")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_two_workers_write_the_alerts_and_the_report_of_one_process(by_command, partitions):
+    one = by_command(f"one-{partitions}", partitions)
+    assert by_command(f"ray-{partitions}", partitions, "--engine", "ray", "--processes", "2") == one
+
+
+def test_a_worker_that_dies_is_run_again_with_equal_output(log, tmp_path):
+    config = config_of(log, 3)
+    tasks = tasks_of(config, demo_model(), [], None, None, None, 2)
+    pool = pool_of("ray", 2)
+    killed: list[int] = []
+
+    def kill() -> None:
+        killed.append(descendant_named("ray::run_part", 60))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = sorted(alert for _, done in pool.run(tasks) for alert in done.alerts)
+    killer.join()
+    assert killed
+    expected = alone(config, tmp_path / "one")
+    assert found == sorted(alert.encode() for alert in expected.alerts)
+
+
+def test_a_local_cluster_listens_on_loopback_alone():
+    before = listening()
+    pool = pool_of("ray", 1)
+    try:
+        assert descendants(os.getpid())
+        assert {address for address in listening() - before if not address.startswith("127.")} == set()
+    finally:
+        pool.ray.shutdown()
+
+
+def listening() -> set[str]:
+    """Addresses of this machine's IPv4 and IPv6 sockets that take connections."""
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A":
+            host, port = fields[1].split(":")
+            found.add(".".join(str(byte) for byte in reversed(bytes.fromhex(host))) + f":{int(port, 16)}")
+    for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and not fields[1].startswith("0" * 24 + "01000000"):
+            found.add(f"[{fields[1]}]")
+    return found
