@@ -25,13 +25,17 @@ class RayCluster:
     @classmethod
     def open(cls, processes: int | None) -> Self:
         """Joins the cluster of RAY_ADDRESS, or starts one on the loopback address; UsageError without Ray."""
-        # Before Ray is imported: it reads it then.
+        # Before Ray is imported: it reads them then.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        address = os.environ.get("RAY_ADDRESS")
+        if not address:
+            # Else it takes 127.0.0.1 for an oversight, and listens on every address of the machine.
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         try:
             import ray
         except ImportError as error:
             raise UsageError("--engine ray: Ray is not installed", "pip install 'longwatch[ray]'") from error
-        if address := os.environ.get("RAY_ADDRESS"):
+        if address:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         else:
             ray.init(

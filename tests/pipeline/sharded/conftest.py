@@ -1,6 +1,7 @@
 """A log and what one process writes of it, by command."""
 
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -13,7 +14,6 @@ BYTES = ("alerts.parquet", "report.html", "summary.json", "windows.parquet", "th
 
 def backtest(folder: Path, partitions: int, *more: str) -> dict[str, bytes]:
     """What `longwatch backtest` writes, with the same words whoever replays."""
-    folder.mkdir(exist_ok=True)
     topic = f"{{name: logs, id: topic-uuid, partitions: {partitions}}}"
     sets = {
         "bundle": str(HOME / "bundle"),
@@ -37,8 +37,7 @@ def by_command(log, monkeypatch):
     """Runs it in a folder of its own, so that `--out` is the same word: the report names it."""
 
     def run(name: str, partitions: int, *more: str) -> dict[str, bytes]:
-        folder = log.parent / name
-        folder.mkdir(exist_ok=True)
+        folder = Path(mkdtemp(prefix=name, dir=log.parent))
         monkeypatch.chdir(folder)
         return backtest(folder, partitions, *more)
 

@@ -3,14 +3,13 @@
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 
 from longwatch.pipeline.sharded.engines import pool_of
 from longwatch.pipeline.sharded.merge import tasks_of
 from support.demo import demo_model
-from support.descendants import descendant_named, descendants
+from support.descendants import addresses_listened_on, descendant_named, descendants
 from support.parts import alone, config_of
 
 pytest.importorskip("ray", reason="Ray is not installed here: `make test-ray`")
@@ -46,25 +45,10 @@ def test_a_worker_that_dies_is_run_again_with_equal_output(log, tmp_path):
 
 
 def test_a_local_cluster_listens_on_loopback_alone():
-    before = listening()
     pool = pool_of("ray", 1)
     try:
-        assert descendants(os.getpid())
-        assert {address for address in listening() - before if not address.startswith("127.")} == set()
+        found = addresses_listened_on(descendants(os.getpid()))
+        assert found
+        assert {address for address in found if not address.startswith("127.")} == set()
     finally:
         pool.ray.shutdown()
-
-
-def listening() -> set[str]:
-    """Addresses of this machine's IPv4 and IPv6 sockets that take connections."""
-    found = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A":
-            host, port = fields[1].split(":")
-            found.add(".".join(str(byte) for byte in reversed(bytes.fromhex(host))) + f":{int(port, 16)}")
-    for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and not fields[1].startswith("0" * 24 + "01000000"):
-            found.add(f"[{fields[1]}]")
-    return found
