@@ -38,6 +38,20 @@ def _written_out(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def days_in_words(days: float) -> str:
+    """A stretch of log for a person: `1.50 days`, `23 min`, `45 s`."""
+    seconds = days * 86_400
+    if days >= 1:
+        return f"{days:.2f} days"
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 7200
+        else f"{seconds / 60:.0f} min"
+        if seconds >= 120
+        else f"{seconds:.0f} s"
+    )
+
+
 def write_line(text: str, stream: TextIO | None = None) -> None:
     """One or more lines to standard output (or `stream`), sanitised, and flushed so that pipes see them at once."""
     target = sys.stdout if stream is None else stream
@@ -176,6 +190,12 @@ class ProgressReport(AbstractContextManager["ProgressReport"]):
         elif self._clock() >= self._next_line:
             self._next_line = self._clock() + PLAIN_PROGRESS_SECONDS
             self._write()
+
+    def expect(self, total: int) -> None:
+        """So many it will be, if that was not known before."""
+        self._total = total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=total)
 
     def reach(self, done: int) -> None:
         """So many are done in all."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from longwatch.pipeline.assembly import Model, build_engine, open_model, window_rules
+from longwatch.pipeline.assembly import Model, build_engine, open_model, rules_for, window_rules
 from longwatch.pipeline.backtest import Replay, replay
 from longwatch.pipeline.clock import SystemClock
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
-from longwatch.pipeline.console import ProgressReport, write_line
+from longwatch.pipeline.console import ProgressReport, days_in_words, write_line
 from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.feedback.recorded import read_file
@@ -61,6 +61,10 @@ def backtest(
     windows = part.keep(windows_of(done.scores, done.alerts))
     figures = report(done, model, truth, windows, out)
     write_line(render(figures))
+    if len(windows) and not figures["alerts"]:
+        highest = float(windows["score"].max())  # type: ignore[arg-type]
+        write_line(f"no alert: the highest window score is {highest:.2f}; needed was {thresholds_of(loaded, model)}")
+        write_line(f"{out / 'thresholds.csv'} and the report say what a lower threshold would have given")
     write_line(f"scores, alerts, summary and threshold sweep: {out}")
     if len(windows):
         options = {"start": start, "end": end, "labels": labels, "marks": marks, "out": out}
@@ -124,8 +128,8 @@ def report(done: Replay, model: Model, truth: Labels | None, windows: pl.DataFra
 def render(figures: Mapping[str, Any]) -> str:
     """The figures for a person."""
     lines = [
-        f"{figures['events']:,} events in {figures['windows']:,} windows over {figures['days']:.2f} days: "
-        f"{figures['alerts']} alerted ({figures['alerts_per_day']} a day); "
+        f"{figures['events']:,} events in {figures['windows']:,} windows over {days_in_words(figures['days'])}: "
+        f"{figures['alerts']} alerted{_a_day(figures)}; "
         f"{figures['records']['dead_letters']} dead letters, {figures['records']['late']} late"
         + (f", {silent} alert messages silenced" if (silent := figures["records"]["suppressed"]) else "")
     ]
@@ -143,6 +147,21 @@ def render(figures: Mapping[str, Any]) -> str:
         ]
         lines.append(f"  median delay to the alert: {found['delay_events_median']} events")
     return "\n".join(lines)
+
+
+def _a_day(figures: Mapping[str, Any]) -> str:
+    """What that is a day; nothing for less than a day, of which nobody knows the rest."""
+    return f" ({figures['alerts_per_day']:.3g} a day)" if figures["days"] >= 1 else ""
+
+
+def thresholds_of(config: Config, model: Model) -> str:
+    """What an alert would have needed."""
+    notes = [
+        (rule.name, kind, note)
+        for rule in rules_for(config, model.bundle.calibration)
+        for kind, note in rule.thresholds.items()
+    ]
+    return ", ".join(f"{kind} score {note.value:.2f} (rule {name})" for name, kind, note in notes)
 
 
 def _read_files(config: Config, files: list[Path]) -> list[Path]:

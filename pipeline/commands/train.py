@@ -14,7 +14,7 @@ import structlog
 from longwatch.pipeline.assembly import window_rules
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
-from longwatch.pipeline.console import ProgressReport, write_line
+from longwatch.pipeline.console import ProgressReport, days_in_words, write_line
 from longwatch.pipeline.decode import decoder_for
 from longwatch.pipeline.errors import BundleUnusableError, InputError, UsageError
 from longwatch.pipeline.history import History, Selection, read_leaves, read_windows
@@ -113,6 +113,7 @@ def fit_and_write(
 
 def _shown(progress: ProgressReport) -> Any:
     def report(step: int, max_steps: int, fit_nll: float, validation_nll: float) -> None:
+        progress.expect(max_steps)
         progress.reach(step)
         log.info("step", step=step, of=max_steps, fit_nll=round(fit_nll, 4), validation_nll=round(validation_nll, 4))
 
@@ -123,9 +124,14 @@ def _say(config: Config, digest: str, fitted: Any, out: Path) -> None:
     split = fitted.split
     write_line(
         f"{out}: {len(split.fit)} windows trained on, {len(split.early_stop)} to stop early, "
-        f"{len(split.calibration)} to calibrate ({fitted.days:.2f} days); "
+        f"{len(split.calibration)} to calibrate ({days_in_words(fitted.days)}); "
         f"{fitted.trained.validation_nll:.3f} nats an event; digest {digest[:16]}"
     )
+    if fitted.days < 1:
+        write_line(
+            f"  thresholds rest on {days_in_words(fitted.days)} of log: from there an alarm a day is a far guess, "
+            "and likely too strict; learn from some days"
+        )
     from longwatch.pipeline.assembly import rules_for
 
     for rule in rules_for(config, fitted.parts.calibration):

@@ -7,7 +7,7 @@ class AlertPanel {
     this.columns = content.alerts.columns;
     this.words = content.alerts.words;
     this.element = h('article', { class: 'panel', 'aria-label': 'Alert' },
-      h('p', { class: 'lead' }, content.alerts.count ? 'Choose an alert to see its events.' : 'No alert was raised.'));
+      h('p', { class: 'lead' }, content.alerts.count ? 'Choose an alert to see its events.' : `No alert was raised: the highest window score is ${number(highestScore())}. “Other thresholds” says what a lower one would have given.`));
   }
 
   show(at, focus) {

@@ -3,19 +3,20 @@
 function headline() {
   const { figures, pipeline, period, tradeoff } = content;
   const found = figures.detection;
+  const span = duration(period[1] - period[0]);
   const [unit, units] = content.byTime ? ['window', 'windows'] : ['entity', 'entities'];
   const caught = tradeoff.incidents === null ? null : `${number(tradeoff.chosen[1])} of ${number(tradeoff.incidents)}`;
   const tiles = [
-    [number(content.alerts.count), 'alerts', `${number(figures.alerts_per_day)} windows alerted a day`],
+    [number(content.alerts.count), 'alerts', figures.days < 1 ? `${plural(figures.alerts, 'window', 'windows')} alerted in ${span}` : `${number(figures.alerts_per_day)} windows alerted a day`],
     found && [caught, 'known incidents caught', `${number(found.missed)} of ${plural(found.anomalous, 'anomalous ' + unit, 'anomalous ' + units)} missed`],
     found && [number(found.false_alarms), 'false alarms', `precision ${number(found.precision)}, F1 ${number(found.f1)}`],
-    [number(figures.events), 'events read', `${number(figures.windows)} windows over ${number(figures.days)} days`],
+    [number(figures.events), 'events read', `${number(figures.windows)} windows over ${span}`],
     [number(figures.records.dead_letters), 'lines not understood', `${number(figures.records.late)} came too late`],
   ].filter(Boolean);
   const cells = tiles.map(([value, name, more]) =>
     h('div', { class: 'tile' }, h('dt', {}, name), h('dd', {}, h('strong', {}, value), h('span', {}, more))));
   return h('header', {}, h('p', { class: 'brand' }, 'longwatch backtest'), h('h1', {}, pipeline),
-    h('p', { class: 'lead' }, `${clock(period[0], 16)} to ${clock(period[1], 16)} UTC, ${duration(period[1] - period[0])}`),
+    h('p', { class: 'lead' }, `${clock(period[0], 16)} to ${clock(period[1], 16)} UTC, ${span}`),
     h('dl', { class: 'tiles' }, cells));
 }
 
@@ -48,7 +49,8 @@ function timelineSection(list) {
     }
     for (const alert of marks) picture.append(alertMark(alert, x(columns.opened[alert]), y(columns.score[alert]), list));
   };
-  const keys = [['band', 'median to 90 % of window scores'], ['highest', 'highest'], ['baseline', 'window threshold']];
+  const keys = [['band', 'median to 90 % of window scores'], ['highest', 'highest']];
+  if (thresholds.length) keys.push(['baseline', 'window threshold']);
   const known = content.figures.detection
     ? [['mark true', 'alert on a known incident'], ['mark false', 'other alert'], ['incident', 'known incident']]
     : [['mark unknown', 'alert']];
@@ -56,6 +58,8 @@ function timelineSection(list) {
     'How odd the open windows were at each moment, as −log₁₀ of how often normal ones are. Choose a mark to open its alert.',
     legend([...keys, ...known]), chart(label, 260, draw));
 }
+
+const highestScore = () => Math.max(...content.timeline.bins.map((bin) => bin[3]));
 
 // Of many alerts in one stretch of time, the highest of each kind is drawn.
 function alertMarks(start, step) {

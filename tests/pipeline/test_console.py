@@ -8,7 +8,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwatch.pipeline.console import ProgressReport, json_line, sanitise, set_up_logging, write_line
+from longwatch.pipeline.console import ProgressReport, days_in_words, json_line, sanitise, set_up_logging, write_line
 
 
 class Terminal(io.StringIO):
@@ -135,3 +135,18 @@ def test_json_for_a_screen_is_equal_and_moves_no_cursor():
     line = json_line(msgspec.json.encode({"line": hostile}))
     assert json.loads(line) == {"line": hostile}
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(1.5, "1.50 days"), (0.5, "12.0 h"), (23 / 1440, "23 min"), (45 / 86400, "45 s"), (0, "0 s")]
+)
+def test_a_stretch_of_log_is_told_in_a_unit_that_shows_it(days, words):
+    assert days_in_words(days) == words
+
+
+def test_a_total_that_shows_later_is_the_one_told():
+    stream = io.StringIO()
+    with ProgressReport("training", 300, "steps", stream, clock=lambda: 0.0) as progress:
+        progress.expect(150)
+        progress.reach(150)
+    assert stream.getvalue() == "training: 150 of 150 steps\n"

@@ -114,10 +114,16 @@ def test_drift_counts_every_event_and_a_new_kind_of_line_shows(report, content):
     )
 
 
-def test_a_backtest_without_labels_or_alerts_is_a_report_too(browser, log, tmp_path):
+def test_a_backtest_without_labels_or_alerts_is_a_report_too(browser, log, tmp_path, capsys):
     words = ["backtest", str(HOME / "demo.yaml"), str(log), "--set", f"bundle={HOME / 'bundle'}"]
     quiet = [f"--set=thresholds.default.{kind}={{score: 100000}}" for kind in ("event", "window")]
     assert main([*words, *quiet, "--out", str(tmp_path / "out")]) == 0
     with visit(browser, tmp_path / "out" / "report.html") as found:
-        assert found.page.locator(".panel").inner_text() == "No alert was raised."
+        said = found.page.locator(".panel").inner_text()
+        assert said.startswith("No alert was raised: the highest window score is ")
+        assert found.page.locator("#alerts .finder").count() == 0
+        assert "windows alerted in 8 h" in found.page.locator("dl.tiles").inner_text()
         assert found.complaints == []
+    told = capsys.readouterr().out
+    assert "a day" not in told.splitlines()[0]
+    assert "needed was event score 100000.00 (rule default), window score 100000.00 (rule default)" in told
