@@ -6,7 +6,7 @@ every byte above 127 counts as a letter, so that text in any encoding, or in non
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -19,6 +19,12 @@ Kind = Literal["secrets", "emails", "cards", "ip_addresses", "users"]
 KINDS: tuple[Kind, ...] = ("secrets", "emails", "cards", "ip_addresses", "users")
 
 Spans = Callable[[str], Iterator[tuple[int, int]]]
+
+OWN = "patterns"
+"""The kind of the user's forms."""
+
+FINDER_BYTES = 8 << 20
+"""For the states of the one automaton."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,27 @@ class Form:
         return int(self.expression.groupindex.get(b"value", 0))
 
 
+class Finder:
+    """Says which of some forms are found in a value, all of ours in one pass: most texts hold none of them.
+
+    The user's own are always said to be found: one whose automaton has no room would pass for one that is not.
+    """
+
+    def __init__(self, forms: Sequence[Form]) -> None:
+        self._always = frozenset(place for place, form in enumerate(forms) if form.kind == OWN)
+        self._places = [place for place, form in enumerate(forms) if form.kind != OWN]
+        options = _bytewise()
+        options.max_mem = FINDER_BYTES
+        self._set = re2.Set.SearchSet(options)
+        for place in self._places:
+            self._set.Add(forms[place].expression.pattern)
+        self._set.Compile()
+
+    def found(self, value: bytes) -> frozenset[int]:
+        """Places of the forms that may be found in the value: no other is."""
+        return self._always.union(self._places[each] for each in (self._set.Match(value) or ()))
+
+
 def forms_of(kind: Kind) -> tuple[Form, ...]:
     """Forms of one kind, in the order they are looked for."""
     return tuple(_form(kind, *each) for each in _FORMS[kind])
@@ -50,14 +77,18 @@ def own_form(mark: str, pattern: str) -> Form:
     except re2.error as error:
         said = error.args[0]
         raise ValueError(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)) from None
-    return Form("patterns", mark, expression)
+    return Form(OWN, mark, expression)
 
 
 @cache
 def _form(kind: Kind, mark: str, pattern: str, spans: Spans | None = None) -> Form:
+    return Form(kind, mark, re2.compile(pattern.encode(), _bytewise()), spans)
+
+
+def _bytewise() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    return Form(kind, mark, re2.compile(pattern.encode(), options), spans)
+    return options
 
 
 def _whole_if(right: Callable[[str], bool]) -> Spans:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from longwatch.pipeline.masking.forms import KINDS, Form, Kind, forms_of
+from longwatch.pipeline.masking.forms import KINDS, Finder, Form, Kind, forms_of
 
 EntityRule = Literal["forms", "whole", "plain"]
 
@@ -30,6 +30,10 @@ class Masker:
     key: bytes | None = field(default=None, repr=False)
     entity: EntityRule = "forms"
     letters: bool = True
+    _finder: Finder = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_finder", Finder(self.forms))
 
     def text(self, text: str) -> str:
         """The text with a mark in the place of each thing found."""
@@ -41,8 +45,11 @@ class Masker:
 
     def raw(self, value: bytes) -> bytes:
         """The same for bytes in any encoding, or in none."""
-        for form in self.forms:
-            value = self._without(form, value)
+        found = self._finder.found(value)
+        for place, form in enumerate(self.forms):
+            if place in found and (after := self._without(form, value)) != value:
+                # A mark may be part of what a later form looks for, or have taken it away.
+                value, found = after, self._finder.found(after)
         return value
 
     def name(self, entity: str) -> str:

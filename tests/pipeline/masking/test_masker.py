@@ -1,16 +1,18 @@
 """Masks are stable, harmless to what is not masked, and take time in proportion to the text."""
 
+import random
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from longwatch.pipeline.masking.forms import KINDS
-from longwatch.pipeline.masking.masker import NOTHING, masker
+from longwatch.pipeline.masking.forms import KINDS, own_form
+from longwatch.pipeline.masking.masker import NOTHING, Masker, masker
 
 MASK = masker(KINDS)
 KEYED = masker(KINDS, key=b"0123456789abcdef")
+OWN = masker(KINDS, (own_form("OWN", "x+|é|,"), own_form("MARK", "<[A-Z]+>")))
 
 WORDS = ["a@b.example", "4111111111111111", "password=", "user=", "Bearer ", "x", "::1", "<*>", "for user ", "token:"]
 SIGNS = ['"', "'", "\\", " ", "\ud800", "é", "\x00", "://u:p@h", "eyJabcdefg.b", "=", ",", "<EMAIL>", "\n"]
@@ -53,6 +55,33 @@ def test_an_entity_is_shown_as_the_configuration_says(rule: str):
     shown = masker(KINDS, key=b"0123456789abcdef", entity=rule).name("web-01 of a@b.example")
     assert ("a@b.example" in shown) is (rule == "plain")
     assert ("web-01" in shown) is (rule != "whole")
+
+
+def form_by_form(mask: Masker, value: bytes) -> bytes:
+    for form in mask.forms:
+        value = mask._without(form, value)
+    return value
+
+
+@given(st.one_of(st.binary(max_size=200), st.lists(PIECES, max_size=16).map(lambda found: _encoded("".join(found)))))
+@example(b"password=,y")  # the mark of the comma is what makes a secret of it
+def test_looking_for_all_forms_at_once_masks_what_each_alone_would(value: bytes):
+    for mask in (MASK, KEYED, OWN):
+        assert mask.raw(value) == form_by_form(mask, value)
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 20])
+def test_no_form_is_missed_in_a_value_that_needs_many_states(size: int):
+    draw = random.Random(11)
+    signs = b"abcdef0123456789@.:=-_ \"'/\\userpasswdtokenfor"
+    value = bytes(draw.choice(signs) for _ in range(size)) + b" password=hunter2 a@b.example"
+    found = MASK._finder.found(value)
+    assert found >= {place for place, form in enumerate(MASK.forms) if form.expression.search(value)}
+    assert b"hunter2" not in MASK.raw(value)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def test_nothing_is_masked_where_masking_is_off():
