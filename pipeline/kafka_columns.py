@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from longwatch.pipeline.kafka_kernel import FIELDS, KEY_AT, KEY_SIZE, OFFSET, TIMESTAMP, VALUE_AT, VALUE_SIZE
 from longwatch.pipeline.records import RECORD_SCHEMA
 
+LARGE_RECORD = 4096
+"""Bytes of a record from which on one copy of it matters more than an object for it: Polars makes many copies."""
+
 
 @dataclass(frozen=True)
 class RecordColumns:
@@ -56,6 +59,12 @@ class RecordColumns:
         columns[[KEY_AT, VALUE_AT]] -= start
         return RecordColumns(bytes(memoryview(self.content)[start:stop]), columns)
 
+    def cut(self, start: int, size: int) -> list[bytes | None]:
+        """The texts that these two rows of `columns` say, an object each."""
+        spans = zip(self.columns[start].tolist(), self.columns[size].tolist(), strict=True)
+        view = memoryview(self.content)
+        return [bytes(view[at : at + length]) if length >= 0 else None for at, length in spans]
+
     @classmethod
     def of(cls, records: Sequence[Any]) -> RecordColumns:
         """Columns of the client library's records."""
@@ -85,6 +94,8 @@ class Taken:
 
 def columns_frame(parts: Sequence[RecordColumns]) -> pl.DataFrame:
     """The records of all parts, in order, in RECORD_SCHEMA."""
+    if sum(int(part.sizes.sum()) for part in parts) > LARGE_RECORD * sum(map(len, parts)):
+        return _large_frame(parts)
     # Only the bytes of these records: a large batch is given in several polls, and is not copied whole for each.
     bounds = [part.bounds for part in parts]
     ends = np.cumsum([stop - start for start, stop in bounds])
@@ -102,10 +113,19 @@ def columns_frame(parts: Sequence[RecordColumns]) -> pl.DataFrame:
         "vs": VALUE_SIZE,
     }
     frame = pl.DataFrame({name: columns[row] for name, row in names.items()})
-    spans = [_span(content, "ka", "ks").alias("key"), _span(content, "va", "vs").alias("value")]
+    held = pl.lit(pl.Series([content], dtype=pl.Binary))
+    spans = [_span(held, "ka", "ks").alias("key"), _span(held, "va", "vs").alias("value")]
     return frame.select_seq("offset", "timestamp_ms", *spans).cast(RECORD_SCHEMA)
 
 
-def _span(content: bytes, start: str, size: str) -> pl.Expr:
-    spans = pl.lit(content).bin.slice(pl.col(start), pl.max_horizontal(pl.col(size), 0))
+def _span(content: pl.Expr, start: str, size: str) -> pl.Expr:
+    spans = content.bin.slice(pl.col(start), pl.max_horizontal(pl.col(size), 0))
     return pl.when(pl.col(size) >= 0).then(spans)
+
+
+def _large_frame(parts: Sequence[RecordColumns]) -> pl.DataFrame:
+    columns = np.concatenate([part.columns for part in parts], axis=1)
+    named = {"offset": columns[OFFSET], "timestamp_ms": columns[TIMESTAMP]}
+    texts = {"key": (KEY_AT, KEY_SIZE), "value": (VALUE_AT, VALUE_SIZE)}
+    cut = {name: [text for part in parts for text in part.cut(*rows)] for name, rows in texts.items()}
+    return pl.DataFrame(named | cut, schema=RECORD_SCHEMA)

@@ -168,11 +168,7 @@ def main() -> None:
         for entities in given.entities:
             topic = kafka.create_topic(PARTITIONS)
             size = fill(kafka, topic, given.events, entities)
-            source: dict[str, Any] = {
-                "bootstrap_servers": [kafka.bootstrap_servers],
-                "topic": topic,
-                "columns": True,
-            }
+            source: dict[str, Any] = {"bootstrap_servers": [kafka.bootstrap_servers], "topic": topic}
             source |= {"poll_records": given.poll_records} if given.poll_records else {}
             changes = {**SECTIONS, "source": {"kafka": source}}
             live = make_live(kafka, Path(scratch) / topic, topic, changes)

@@ -22,8 +22,8 @@ class KafkaSource(Model):
     )
     poll_records: int = Field(default=500, ge=1, le=100_000, description="Most records read at a time.")
     columns: bool = Field(
-        default=False,
-        description="Read record batches as columns: a third of the time, and up to 100 MiB more memory at the worst.",
+        default=True,
+        description="Read record batches as columns, not an object a record: a third of the time, the same records.",
     )
     max_batch: PositiveSize = Field(
         default=Size(32 << 20), description="A compressed batch that would become larger is one dead letter."

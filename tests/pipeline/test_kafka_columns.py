@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chaos.hostile_batches import HEADER, batch, record, varint
 from longwatch.pipeline.kafka_batches import FEW, BoundedRecords, BrokenBatchError, Limits, PollBudget
 from longwatch.pipeline.kafka_client import _BoundedPartition, _ColumnPartition
-from longwatch.pipeline.kafka_columns import RecordColumns, columns_frame
+from longwatch.pipeline.kafka_columns import LARGE_RECORD, RecordColumns, columns_frame
 from longwatch.pipeline.kafka_consumed import record_frame
 from longwatch.pipeline.records import RECORD_SCHEMA
 
@@ -194,6 +194,15 @@ def test_parts_of_several_batches_are_one_frame_in_order():
     frame = columns_frame(parts)
     assert frame.schema == RECORD_SCHEMA
     assert frame.rows() == [(3, 5, None, b"3"), (7, 5, None, b"7")]
+
+
+@pytest.mark.parametrize("size", [LARGE_RECORD // 2, 2 * LARGE_RECORD])
+def test_large_records_are_the_same_rows_as_small_ones(size):
+    texts = [(None, b"x" * size), (b"key", b""), (b"", b"y" * 2 * size), (b"k", None)]
+    rows = [SimpleNamespace(offset=at, timestamp=at, key=key, value=value) for at, (key, value) in enumerate(texts)]
+    frame = columns_frame([RecordColumns.of(rows[:2]), RecordColumns.of(rows[2:])])
+    assert frame.schema == RECORD_SCHEMA
+    assert frame.rows() == [(at, at, *text) for at, text in enumerate(texts)]
 
 
 def test_an_ordinary_batch_takes_the_compiled_way_and_an_odd_one_does_not():
