@@ -56,7 +56,7 @@ class Scorer(Model):
     )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads for one worker.")
     gather_records: int = Field(
-        default=4096, ge=1, le=1_000_000, description="So many records are scored at once, without waiting for more."
+        default=16_384, ge=1, le=1_000_000, description="So many records are scored at once, without waiting for more."
     )
     gather: Duration = Field(
         default=Duration(50),

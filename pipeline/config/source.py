@@ -20,7 +20,7 @@ class KafkaSource(Model):
     allow_plaintext: bool = Field(
         default=False, description="Let lines and passwords travel unencrypted to other machines."
     )
-    poll_records: int = Field(default=500, ge=1, le=100_000, description="Most records read at a time.")
+    poll_records: int = Field(default=2000, ge=1, le=100_000, description="Most records read at a time.")
     columns: bool = Field(
         default=True,
         description="Read record batches as columns, not an object a record: a third of the time, the same records.",

@@ -1,7 +1,8 @@
 """JSON records: one object per record, its fields reached by dotted paths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,6 +32,12 @@ class _Row(NamedTuple):
 
 _NOTHING = _Row()
 
+PIECE = 64
+"""So many records are read at once, or one by one where any of them is odd."""
+
+_decode = msgspec.json.Decoder().decode
+_ODD = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, RefusedError)
+
 
 def as_is(record: dict[str, Any]) -> dict[str, Any]:
     """The object itself: plain JSON lines."""
@@ -54,12 +61,13 @@ class JsonReader:
 
     def read(self, lines: pl.DataFrame) -> pl.DataFrame:
         """What `FormatReader` promises."""
-        # Polars' JSON functions fail the whole column for one broken row, so JSON is the one format read row by row.
-        rows = [_NOTHING if line is None else self._row(line) for line in lines["line"]]
-        columns = zip(*rows, strict=True) if rows else [()] * len(_Row._fields)
-        frame = pl.DataFrame(
-            [pl.Series(name, values, dtype=pl.String) for name, values in zip(_Row._fields, columns, strict=True)]
-        )
+        # Polars' JSON functions fail the whole column for one broken row.
+        texts = lines["line"].to_list()
+        pieces = [self._piece(texts[start : start + PIECE]) for start in range(0, len(texts), PIECE)]
+        columns = {
+            name: list(chain.from_iterable(piece[place] for piece in pieces)) for place, name in enumerate(_Row._fields)
+        }
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
         event_time = self.timestamps.read(frame["time"], lines["timestamp_ms"])
         bad = event_time.is_null() & frame["time"].is_not_null()
         path = " or ".join(self.time)
@@ -71,6 +79,35 @@ class JsonReader:
             reason=at_rows(bad, ["timestamp_invalid"] * len(details)).zip_with(bad, frame["reason"]),
             detail=at_rows(bad, details).zip_with(bad, frame["detail"]),
         )
+
+    def _piece(self, lines: list[str | None]) -> Sequence[Sequence[str | None]]:
+        """The columns of `_Row`: at once where no record is odd, and else record by record."""
+        try:
+            found = self._at_once(lines)
+        except _ODD:
+            found = None
+        if found is None:
+            return list(zip(*(_NOTHING if line is None else self._row(line) for line in lines), strict=True))
+        nothing = [None] * len(lines)
+        return [*found, nothing, nothing]
+
+    def _at_once(self, lines: list[str | None]) -> tuple[Sequence[str | None], ...] | None:
+        """Time, message and entity of records that all have a time and a message; None where one may not."""
+        records = [_decode(line) for line in lines]  # type: ignore[arg-type]  # None raises what is odd
+        if any(type(record) is not dict for record in records):
+            return None
+        if self.unwrap is not as_is:
+            records = [self.unwrap(record) for record in records]
+        time = _texts(records, self.time[0])
+        if None in time or (self.timestamps.is_epoch and "0" in time):
+            return None
+        columns = [_texts(records, name) for name in self.message.names]
+        filled = list(zip(*columns, strict=True)) if columns else [()] * len(lines)
+        if columns and any(texts.count(None) == len(texts) for texts in filled):
+            return None
+        whole = len(columns) == 1 and self.message.fill(["-"]) == "-"
+        message = columns[0] if whole else [self.message.fill(texts) for texts in filled]
+        return time, message, [None] * len(lines) if self.entity is None else _texts(records, self.entity)
 
     def _row(self, line: str) -> _Row:
         try:
@@ -95,6 +132,18 @@ class JsonReader:
         if names and texts.count(None) == len(names):
             raise RefusedError("field_missing", f"no {' or '.join(names)} to make the message from")
         return self.message.fill(texts)
+
+
+def _texts(records: list[dict[str, Any]], path: str) -> list[str | None]:
+    """`find_text` of each."""
+    found: list[Any] = [record.get(path) for record in records]
+    if "." in path and all(value is None for value in found):
+        found = list(records)
+        for part in path.split("."):
+            found = [value.get(part) if type(value) is dict else None for value in found]
+    if all(type(text) is str for text in found):
+        return found
+    return [find_text(record, path) for record in records]
 
 
 def find_text(record: dict[str, Any], path: str) -> str | None:

@@ -1,5 +1,13 @@
-import pytest
+import json
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longwatch.pipeline.decode.fields import FieldTemplate
+from longwatch.pipeline.decode.jsonl import JsonReader
+from longwatch.pipeline.decode.otel import otel_reader
+from longwatch.pipeline.decode.timestamps import TimestampReader
 from support.records import decoder_of, reasons, records
 
 JSON = {"json": {"timestamp": {"field": "time.at", "format": "epoch_ms"}, "message": "{level} {log.msg}"}}
@@ -72,3 +80,57 @@ def test_bad_bytes_inside_a_string_are_replaced():
 
 def test_braces_in_a_message_template_are_written_twice():
     assert decode(GOOD, message="{{{level}}} end").events["message"].to_list() == ["{WARN} end"]
+
+
+NAMES = st.sampled_from(["t", "u", "a", "a.b", "b", "body", "timeUnixNano", "resourceLogs"])
+ODD = [
+    b"1e999",
+    b"NaN",
+    b"123456789012345678901234567890",
+    b'"\\ud800"',
+    b'"\\ud83d\\ude00"',
+    b'"0"',
+    b"-0",
+    b"1.50",
+    b"nul",
+]
+VALUES = st.recursive(
+    st.sampled_from(ODD)
+    | (st.none() | st.booleans() | st.text(max_size=4)).map(lambda each: json.dumps(each).encode()),
+    lambda inner: st.lists(st.tuples(NAMES, inner), max_size=3).map(lambda pairs: written(pairs)),
+    max_leaves=4,
+)
+
+
+def written(pairs: list[tuple[str, bytes]]) -> bytes:
+    """An object with these keys, the same one several times if need be."""
+    return b"{" + b",".join(b"%s:%s" % (json.dumps(name).encode(), value) for name, value in pairs) + b"}"
+
+
+PLAIN = written(
+    [("t", b'"2023-11-14T22:13:20Z"'), ("a", b'"x"'), ("b", b"1"), ("timeUnixNano", b'"7"'), ("body", b'"y"')]
+)
+LINES = st.one_of(
+    st.just(PLAIN.decode()),
+    st.lists(st.tuples(NAMES, VALUES), max_size=5).map(lambda pairs: written([("t", b'"5"'), *pairs]).decode()),
+    st.sampled_from([None, "", "7", "[1]", PLAIN.decode() + "}", PLAIN.decode() * 2, "[" * 2000]),
+)
+READERS = [
+    JsonReader(FieldTemplate("{a} {a.b}"), ("t", "u"), TimestampReader("iso8601"), "b"),
+    JsonReader(FieldTemplate("{a.b}"), ("t",), TimestampReader("epoch_ms"), "a.b"),
+    JsonReader(FieldTemplate("always"), ("u", "t"), TimestampReader("epoch_ms")),
+    otel_reader("{body}", "b"),
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(deadline=None)
+@given(lines=st.lists(LINES, max_size=4))
+def test_records_read_at_once_are_what_each_alone_would_be(reader, lines):
+    alone = [reader._row(line) if line is not None else (None,) * 5 for line in lines]
+    assert [tuple(row) for row in zip(*reader._piece(lines), strict=True)] == alone
+
+
+def test_ordinary_records_are_read_at_once_and_an_odd_one_is_not():
+    assert READERS[0]._at_once([PLAIN.decode()] * 3) == (["2023-11-14T22:13:20Z"] * 3, ["x "] * 3, ["1"] * 3)
+    assert READERS[0]._at_once([PLAIN.decode(), "{}"]) is None
