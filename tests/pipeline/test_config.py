@@ -70,7 +70,7 @@ def test_defaults_are_those_of_the_documentation(load):
     assert (config.windows.max_events, config.windows.overlap, config.windows.idle_timeout) == (4096, 0, None)
     assert (config.alerts.top_events, config.alerts.include_lines) == (5, True)
     assert (config.scorer.backend, config.scorer.threads) == ("auto", 1)
-    assert (config.source.kafka.poll_records, config.source.kafka.start) == (500, "earliest")
+    assert (config.source.kafka.poll_records, config.source.kafka.start) == (2000, "earliest")
     assert config.group_id == "app"
     assert (config.templates.masks, config.templates.merge_above) == ((), 4)
 
