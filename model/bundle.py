@@ -31,7 +31,7 @@ from longwatch.model.graph_rules import refusal
 from longwatch.model.successors import Successors
 from longwatch.model.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2  # 2: more parts of a window's score
 CONFIG, TEMPLATES, VOCABULARY = "config.json", "templates.json", "vocabulary.json"
 WEIGHTS, GRAPH = "weights.safetensors", "model.onnx"
 STEP_GRAPH = "step.onnx"  # only where `longwatch export` made the bundle

@@ -1,14 +1,13 @@
 """Several detectors' scores as one: each becomes a level by its own normal scores, and levels are put together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-DECADE = float(np.log(10))
-TAIL_SHAPE = 0.5  # of a generalised Pareto tail: far beyond all normals, twice as far says less than twice as much
+from longwatch.model.tail import DECADE, levels_beyond, tail_scale
 
 
 @dataclass(frozen=True)
@@ -23,19 +22,15 @@ class Conformal:
 
     @classmethod
     def fit(cls, normals: NDArray[np.float64]) -> Self:
-        """The tail's scale is the mean excess of the highest twentieth, but no less than the body's spread allows."""
+        """The tail's scale is what normals show beyond the highest twentieth's border."""
         ordered = np.sort(normals)
-        top = ordered[-max(5, len(ordered) // 20) :]
-        spread = float(np.quantile(ordered, 0.95) - np.median(ordered)) / 3
-        scale = max(float(np.mean(top - top[0])), spread)
-        return cls(ordered, scale if scale > 1e-9 else max(float(np.std(ordered)), 1.0))
+        return cls(ordered, tail_scale(ordered))
 
     def level(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """At most a share 10**-level of exchangeable normals is expected as high, up to level log10(n + 1)."""
         count = len(self.normals)
         as_high = count - np.searchsorted(self.normals, scores, side="left")
-        beyond = np.maximum(scores - self.normals[-1], 0) / self.scale
-        tail = np.log1p(TAIL_SHAPE * beyond) / (TAIL_SHAPE * DECADE)
+        tail = levels_beyond(scores - self.normals[-1], self.scale)
         return np.asarray(-np.log10((1 + as_high) / (count + 1)) + tail, dtype=np.float64)
 
 
@@ -55,12 +50,19 @@ class Combination:
 
     def __call__(self, scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Each line's scores [m, K] to one, float64 [m]; never falls when one rises. No p-value: calibrate it anew."""
-        levels = [_line(parts, columns) for parts, columns in zip(self.lines, scores, strict=True)]
-        return np.asarray(np.sum(levels, axis=0), dtype=np.float64)
+        return combined(
+            [part.level(column) for part, column in zip(parts, columns.T, strict=True)]
+            for parts, columns in zip(self.lines, scores, strict=True)
+        )
 
 
-def _line(parts: tuple[Conformal, ...], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    levels = np.stack([part.level(column) for part, column in zip(parts, scores.T, strict=True)])
-    highest = levels.max(axis=0)
-    odds = np.exp(DECADE * (levels - highest)).mean(axis=0)
-    return np.asarray(highest + np.log10(odds), dtype=np.float64)
+def combined(lines: Iterable[Sequence[NDArray[np.float64]]]) -> NDArray[np.float64]:
+    """One score from each line's levels, every part [m]: worker and benchmark put evidence together here."""
+    return np.asarray(sum(harmonic(levels) for levels in lines), dtype=np.float64)
+
+
+def harmonic(levels: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Level of the harmonic mean of p-values: sound when they hang together, at most log10(n) below the highest."""
+    highest = np.maximum.reduce(levels)
+    odds = sum(np.exp(DECADE * (level - highest)) for level in levels)
+    return np.asarray(highest + np.log10(odds / len(levels)), dtype=np.float64)

@@ -18,6 +18,21 @@ _CHUNK_CELLS = 1 << 24
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What evidence says of each unscored token: flags, bool [M, K]; distance, float64 [M].
+
+    distance: at an END, how far the window's counts are from the nearest fit window's, else -1: the window goes on.
+    """
+
+    flags: NDArray[np.bool_]
+    distance: NDArray[np.float64]
+
+    def rows(self, index: NDArray[np.int64] | slice) -> "Signs":
+        """Those of some rows."""
+        return Signs(self.flags[index], self.distance[index])
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the fit split contained; every flag says "this window holds something the fit split never held".
 
@@ -54,11 +69,15 @@ class Evidence:
         return cls(templates, most, grams[0], grams[1], vectors)
 
     def flags(self, tokens: WindowTokens) -> NDArray[np.bool_]:
-        """One row for each unscored token and one column for each name, bool [M, K].
+        """One row for each unscored token and one column for each name, bool [M, K]."""
+        return self.signs(tokens).flags
 
-        A row looks at nothing after its own token. unseen_occurrence: the template has come more often in this window
-        than in any fit window. The three count columns are set on END tokens only: the window's template counts are
-        further than 0, 10 and 20 % (L1 over the window's length) from the nearest fit window's.
+    def signs(self, tokens: WindowTokens) -> Signs:
+        """One row for each unscored token; it looks at nothing after its own token.
+
+        unseen_occurrence: the template has come more often in this window than in any fit window. The three count
+        columns are set on END tokens only: the window's template counts are further than 0, 10 and 20 % (L1 over the
+        window's length) from the nearest fit window's.
         """
         rows = tokens.unscored_rows()
         flags = np.zeros((len(rows), len(self.names)), dtype=np.bool_)
@@ -68,11 +87,13 @@ class Evidence:
             flags[:, column] = known & absent(keys, seen)
         flags[:, 3] = occurrences(tokens)[rows] > self._most(tokens.template_id[rows])
         ends = np.flatnonzero(tokens.template_id[rows] == np.uint64(END_TEMPLATE_ID))
+        distance = np.full(len(rows), -1.0)
+        distance[ends] = 0
         if len(ends) and len(self.count_vectors):
             windows = np.searchsorted(tokens.cu_seqlens, rows[ends], side="right") - 1
-            distance = self.count_distance(tokens, windows)
-            flags[ends, 4:] = distance[:, None] > np.array(COUNT_LEVELS)
-        return flags
+            distance[ends] = self.count_distance(tokens, windows)
+            flags[ends, 4:] = distance[ends, None] > np.array(COUNT_LEVELS)
+        return Signs(flags, distance)
 
     def count_distance(self, tokens: WindowTokens, windows: NDArray[np.int64]) -> NDArray[np.float64]:
         """L1 distance of each window's template counts to the nearest fit window's, over its length, float64 [W]."""

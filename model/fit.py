@@ -44,8 +44,10 @@ def fit(
     split = divide(windows, train_config.early_stop_share, train_config.calibration_share)
     tokens = split.fit.tokens
     trained = train(model_config, train_config, tokens, split.early_stop.tokens, tokens.templates, progress)
-    evidence, held_out, days = Evidence.fit(tokens), split.calibration.tokens, days_of(windows, len(split.calibration))
-    calibration = Calibration.fit(surprise_of(trained, held_out), evidence.flags(held_out), held_out, days)
+    held_out, days = split.calibration.tokens, days_of(windows, len(split.calibration))
+    # Held-out windows are judged by what others held, live ones by all: as odd as calibrated at most.
+    signs, evidence = Evidence.fit(tokens).signs(held_out), Evidence.fit(windows.tokens)
+    calibration = Calibration.fit(surprise_of(trained, held_out), signs, held_out, days)
     kept = {**config, "model": model_config.to_dict(), "train": train_config.to_dict()}
     onnx = export_onnx(trained)
     learnt = (evidence, calibration, kept, versions, Successors.fit(tokens))

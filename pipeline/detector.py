@@ -121,15 +121,15 @@ class Detector:
         counts: NDArray[np.int64],
     ) -> Scores:
         """Scores of all unscored tokens; each window's running statistic moves on."""
-        flags = self._evidence.flags(tokens)
-        event = self._calibration.event_score(surprise, flags)
+        signs = self._evidence.signs(tokens)
+        event = self._calibration.event_score(surprise, signs.flags)
         detections = [self._detection(window) for window in windows]
         states = np.stack([detection.statistic for detection in detections])
-        states, so_far = self._calibration.window_scores(states, surprise, flags, counts)
+        states, so_far = self._calibration.window_scores(states, surprise, signs, counts)
         for window, detection, state in zip(windows, detections, states, strict=True):
             detection.statistic = state
             window.num_scored = len(window.columns)
-        return Scores(surprise, flags, event, so_far)
+        return Scores(surprise, signs.flags, event, so_far)
 
     def _detection(self, window: Window) -> Detection:
         if window.detection is None:

@@ -10,7 +10,7 @@ from longwatch.model.bench.threshold import UnitScores
 from longwatch.model.combine import Combination
 
 Lines = tuple[tuple[str, ...], ...]
-SEQUENCE, CONTENT = ("unseen event", "unseen 2-gram", "Witten-Bell"), ("KNN",)
+SEQUENCE, CONTENT = ("unseen event", "unseen 2-gram", "Witten-Bell"), ("KNN", "count vector")
 RECIPES: Mapping[str, Lines] = {
     "longwatch cheap": (SEQUENCE, CONTENT),
     "longwatch": ((*SEQUENCE, "network"), CONTENT),

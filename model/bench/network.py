@@ -92,7 +92,7 @@ class NetworkJudge:
 
 @dataclass(frozen=True)
 class Shipped:
-    """The window score of the stream worker as it is today: surprise, flags, Page's sums, levels of two lines added."""
+    """The window score of the stream worker as it is today: `Calibration`'s."""
 
     trainer: Trainer
     name: str = "longwatch worker"
@@ -104,18 +104,19 @@ class Shipped:
         return len(past.fit.windows.tokens.template_id) > 0
 
     def learn(self, past: Past, seed: int) -> Judged:
-        """Evidence from `fit`, calibration from calibration units, as `model.fit` does it."""
+        """Calibrated as `model.fit` does it: by evidence from `fit`, which is then counted from the whole past."""
         held_out = past.calibration.windows.tokens
-        evidence = Evidence.fit(past.fit.windows.tokens)
-        surprise, flags = self.trainer.surprise(past, seed, past.calibration), evidence.flags(held_out)
-        calibration = Calibration.fit(surprise, flags, held_out, days=1.0)
+        counted = Evidence.fit(past.fit.windows.tokens)
+        surprise, signs = self.trainer.surprise(past, seed, past.calibration), counted.signs(held_out)
+        calibration = Calibration.fit(surprise, signs, held_out, days=1.0)
+        everything = Evidence.fit(past.whole.windows.tokens)
 
-        def score(units: Units) -> UnitScores:
+        def score(units: Units, evidence: Evidence = everything) -> UnitScores:
             tokens = units.windows.tokens
             counts = (tokens.lengths - tokens.scored).astype(np.int64)
             states = np.tile(calibration.window_state(), (len(counts), 1))
-            found = self.trainer.surprise(past, seed, units), evidence.flags(tokens)
+            found = self.trainer.surprise(past, seed, units), evidence.signs(tokens)
             so_far = calibration.window_scores(states, *found, counts)[1]
             return UnitScores(calibration.final_scores(*found, tokens), so_far)
 
-        return Judged(score(past.calibration), score)
+        return Judged(score(past.calibration, counted), score)

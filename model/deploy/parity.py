@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longwatch.model.calibrate import Calibration, Kind
-from longwatch.model.evidence import Evidence
+from longwatch.model.evidence import Evidence, Signs
 from longwatch.model.tokens import WindowTokens
 
 # Budgets of false alarms whose thresholds decide: from one that pages someone daily to one in a hundred events.
@@ -61,8 +61,8 @@ def compare(
     reference: Scores, found: Scores, tokens: WindowTokens, evidence: Evidence, calibration: Calibration
 ) -> Parity:
     """Surprise [M] of the same windows by the reference and by what would replace it."""
-    flags = evidence.flags(tokens)
-    expected, got = (decisions(scores, flags, tokens, calibration) for scores in (reference, found))
+    signs = evidence.signs(tokens)
+    expected, got = (decisions(scores, signs, tokens, calibration) for scores in (reference, found))
     return Parity(
         len(reference),
         len(tokens.lengths),
@@ -72,15 +72,13 @@ def compare(
     )
 
 
-def decisions(
-    surprise: Scores, flags: NDArray[np.bool_], tokens: WindowTokens, calibration: Calibration
-) -> NDArray[np.bool_]:
+def decisions(surprise: Scores, signs: Signs, tokens: WindowTokens, calibration: Calibration) -> NDArray[np.bool_]:
     """Whether each event, and each window so far, reaches each quantile's threshold, bool [M, kinds * quantiles]."""
     counts = (tokens.lengths - tokens.scored).astype(np.int64)
     states = np.tile(calibration.window_state(), (len(counts), 1))
     scores = {
-        "event": calibration.event_score(surprise, flags),
-        "window": calibration.window_scores(states, surprise, flags, counts)[1],
+        "event": calibration.event_score(surprise, signs.flags),
+        "window": calibration.window_scores(states, surprise, signs, counts)[1],
     }
     reached = [scores[kind] >= calibration.threshold(kind, quantile=q) for kind in KINDS for q in QUANTILES]
     return np.stack(reached, axis=1)

@@ -68,10 +68,10 @@ def candidates(case: Case) -> list[int]:
 def scores_without(case: Case, model: Model, removed: Sequence[Sequence[int]]) -> NDArray[np.float64]:
     """The alert's score without each of these sets of rows, float64 [len(removed)]."""
     tokens = variants(case, removed)
-    surprise, flags = model.scorer.score(tokens), model.bundle.evidence.flags(tokens)
+    surprise, signs = model.scorer.score(tokens), model.bundle.evidence.signs(tokens)
     if case.kind == "event":
-        return model.bundle.calibration.event_score(surprise, flags)
-    return model.bundle.calibration.final_scores(surprise, flags, tokens)
+        return model.bundle.calibration.event_score(surprise, signs.flags)
+    return model.bundle.calibration.final_scores(surprise, signs, tokens)
 
 
 def variants(case: Case, removed: Sequence[Sequence[int]]) -> WindowTokens:

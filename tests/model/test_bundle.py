@@ -119,10 +119,10 @@ def test_a_manifest_that_leaves_a_file_out_is_refused(copy):
         open_bundle(copy)
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize("version", [0, 1, 3, None, "2"])
 def test_an_unknown_format_is_refused(copy, version):
     edit_manifest(copy, format=version)
-    with pytest.raises(BundleError, match=rf"bundle format {version!r}, expected 1"):
+    with pytest.raises(BundleError, match=rf"bundle format {version!r}, expected 2"):
         open_bundle(copy)
 
 
@@ -132,7 +132,7 @@ def test_a_manifest_with_another_digest_is_refused(copy):
         open_bundle(copy)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'{"format": 1}', b'{"format": 1, "files": {"a": 1}}'])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'{"format": 2}', b'{"format": 2, "files": {"a": 1}}'])
 def test_a_manifest_that_is_none_is_refused(copy, content):
     (copy / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json: expected"):

@@ -37,15 +37,16 @@ def test_windows_are_divided_as_the_training_configuration_says(fitted):
         assert np.array_equal(getattr(fitted.split, part).start_ms, getattr(expected, part).start_ms)
 
 
-def test_evidence_is_what_the_fit_windows_held_and_nothing_else(fitted):
-    assert same(fitted.parts.evidence.to_arrays(), Evidence.fit(fitted.split.fit.tokens).to_arrays())
-    assert not same(fitted.parts.evidence.to_arrays(), Evidence.fit(WINDOWS.tokens).to_arrays())
+def test_evidence_is_what_all_windows_held_so_that_no_normal_one_is_news_twice(fitted):
+    assert same(fitted.parts.evidence.to_arrays(), Evidence.fit(WINDOWS.tokens).to_arrays())
+    assert not fitted.parts.evidence.flags(fitted.split.calibration.tokens)[:, :3].any()
 
 
-def test_calibration_is_of_the_held_out_windows_alone(fitted):
+def test_calibration_is_of_the_held_out_windows_alone_by_evidence_of_the_fit_windows(fitted):
     held_out = fitted.split.calibration.tokens
-    flags = fitted.parts.evidence.flags(held_out)
-    expected = Calibration.fit(surprise_of(fitted.trained, held_out), flags, held_out, fitted.days)
+    signs = Evidence.fit(fitted.split.fit.tokens).signs(held_out)
+    assert signs.flags.any()
+    expected = Calibration.fit(surprise_of(fitted.trained, held_out), signs, held_out, fitted.days)
     assert same(fitted.parts.calibration.to_arrays(), expected.to_arrays())
     assert fitted.parts.calibration.events.total == held_out.num_scores
     assert fitted.parts.calibration.windows.total == len(fitted.split.calibration)

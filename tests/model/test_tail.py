@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwatch.model.tail import Normals, Tail
+from longwatch.model.tail import Normals, Tail, tail_scale
 
 VALUES = st.lists(st.floats(0, 50).map(lambda value: round(value, 2)), min_size=1, max_size=60)
 
@@ -37,6 +37,35 @@ def test_small_noise_moves_a_level_little_even_inside_a_dense_cluster():
     tail = Tail.fit(values, resolution=0.01, least_scale=1.0)
     grid = np.linspace(0, 5, 5_000)
     assert np.abs(tail(grid + 1e-5) - tail(grid)).max() < 2e-3
+
+
+def test_one_normal_above_many_ties_does_not_make_a_little_more_immensely_rare():
+    normals = np.zeros(300)
+    normals[7] = 0.13
+    assert tail_scale(np.sort(normals)) == pytest.approx(0.13)
+    assert 2.4 < Tail.part(normals)(np.array([0.5]))[0] < 3.5
+
+
+@given(VALUES, st.floats(0, 100), st.floats(0, 20))
+def test_a_parts_level_never_falls_stays_finite_and_ends_in_a_heavy_tail(
+    values: list[float], value: float, more: float
+):
+    tail = Tail.part(np.array(values))
+    low, high = tail(np.array([value, value + more]))
+    assert 0 <= low <= high
+    highest = tail.knots[-1]
+    within, far, twice = tail(np.array([highest, highest + 1e3, highest + 2e3]))
+    assert twice - far < far - within
+
+
+def test_a_silent_part_says_nothing_whatever_the_value():
+    assert Tail.silent()(np.array([-1.0, 0.0, 1e9])).tolist() == [0, 0, 0]
+
+
+def test_arrays_bring_a_heavy_tail_back():
+    tail = Tail.part(np.random.default_rng(0).exponential(2.0, 500))
+    values = np.linspace(0, 100, 50)
+    assert np.array_equal(Tail.from_arrays("x", tail.to_arrays("x"))(values), tail(values))
 
 
 @given(VALUES, st.floats(0.01, 6))

@@ -81,7 +81,7 @@ def simulated_config() -> Config:
 def _detector() -> Detector:
     tokens = make_tokens([12] * 40, seed=1, end=True)
     evidence = Evidence.fit(tokens)
-    calibration = Calibration.fit(LightScorer().score(tokens), evidence.flags(tokens), tokens, days=1.0)
+    calibration = Calibration.fit(LightScorer().score(tokens), evidence.signs(tokens), tokens, days=1.0)
     notes = {
         kind: ThresholdNote(calibration.threshold(kind, quantile=quantile), "quantile", quantile, 1.0)
         for kind, quantile in (("event", 0.85), ("window", 0.5))

@@ -30,7 +30,7 @@ def make_parts(trained: TrainedModel, onnx: bytes) -> BundleParts:
     split = split_in_time(make_windows(120, seed=1))
     evidence, held_out = Evidence.fit(split.fit.tokens), split.calibration.tokens
     surprise = np.random.default_rng(0).exponential(0.5, held_out.num_scores).astype(np.float32)
-    calibration = Calibration.fit(surprise, evidence.flags(held_out), held_out, days=1.0)
+    calibration = Calibration.fit(surprise, evidence.signs(held_out), held_out, days=1.0)
     config = {"model": trained.config.to_dict(), "train": trained.train_config.to_dict()}
     return BundleParts(trained.weights, onnx, "{}\n", trained.vocabulary, evidence, calibration, config, {"test": "1"})
 

@@ -54,7 +54,7 @@ def trained(past: Past, effort: Effort, path: Path) -> Bundle:
     fit, tune, held_out = (part.windows.tokens for part in (past.fit, past.tune, past.calibration))
     found = train(effort.model, effort.training(0), fit, tune, fit.templates)
     evidence = Evidence.fit(fit)
-    calibration = Calibration.fit(surprise_of(found, held_out), evidence.flags(held_out), held_out, days=1.0)
+    calibration = Calibration.fit(surprise_of(found, held_out), evidence.signs(held_out), held_out, days=1.0)
     config = {"model": found.config.to_dict(), "train": found.train_config.to_dict()}
     graph = export_onnx(found)
     parts = BundleParts(found.weights, graph, "{}\n", found.vocabulary, evidence, calibration, config, {"made": "here"})
@@ -95,8 +95,8 @@ def frozen_scores(candidate: Candidate, test: Units, past: Past, bundle: Bundle)
     for units in (past.calibration, test):
         surprise = scorer.score(units.windows.tokens)
         found["network"].append(surprise_scores(surprise, units))
-        flags = bundle.evidence.flags(units.windows.tokens)
-        found["worker"].append(UnitScores(bundle.calibration.final_scores(surprise, flags, units.windows.tokens)))
+        signs = bundle.evidence.signs(units.windows.tokens)
+        found["worker"].append(UnitScores(bundle.calibration.final_scores(surprise, signs, units.windows.tokens)))
     budgets = DAY_BUDGETS if test.timed else TRACE_BUDGETS
     return [PartScores(*scores, 0.0).freeze(name, past, budgets, 0) for name, scores in found.items()]
 

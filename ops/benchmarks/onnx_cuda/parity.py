@@ -11,6 +11,7 @@ from longwatch.model.bundle import Bundle, open_bundle
 from longwatch.model.calibrate import Calibration
 from longwatch.model.dataset import Windows
 from longwatch.model.deploy.parity import KINDS, compare
+from longwatch.model.evidence import Signs
 from longwatch.model.scorer.onnx import OnnxScorer
 from longwatch.model.scorer.torch import TorchScorer
 from longwatch.model.tokens import WindowTokens
@@ -22,13 +23,13 @@ Score = Callable[[WindowTokens], Scores]
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     bundle = open_bundle(arguments.folder / "bundle")
     tokens = Windows.load(arguments.folder / "windows.safetensors").tokens
-    flags = bundle.evidence.flags(tokens)
+    signs = bundle.evidence.signs(tokens)
     started = time.perf_counter()
     reference = TorchScorer(bundle, arguments.threads).score(tokens)
     seconds = time.perf_counter() - started
     about = {"events": tokens.num_scores, "windows": len(tokens.lengths)}
     yield {"backend": "torch cpu float32", **about, "events_a_second": round(tokens.num_scores / seconds)}
-    expected = openings(reference, flags, tokens, bundle.calibration)
+    expected = openings(reference, signs, tokens, bundle.calibration)
     for name, make in backends(bundle, arguments).items():
         try:
             found, seconds = timed(make(), tokens, arguments.rounds)
@@ -36,7 +37,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
             yield {"backend": name, "error": repr(error)[:400]}
             continue
         parity = compare(reference, found, tokens, bundle.evidence, bundle.calibration)
-        opened = openings(found, flags, tokens, bundle.calibration)
+        opened = openings(found, signs, tokens, bundle.calibration)
         yield {
             "backend": name,
             **about,
@@ -80,7 +81,7 @@ def timed(score: Score, tokens: WindowTokens, rounds: int) -> tuple[Scores, floa
 
 
 def openings(
-    surprise: Scores, flags: NDArray[np.bool_], tokens: WindowTokens, calibration: Calibration
+    surprise: Scores, signs: Signs, tokens: WindowTokens, calibration: Calibration
 ) -> set[tuple[int, str, int]]:
     """Alerts at the demo's thresholds (a false alarm a day): window, kind, and the row at which each opens.
 
@@ -88,10 +89,10 @@ def openings(
     """
     counts = (tokens.lengths - tokens.scored).astype(np.int64)
     states = np.tile(calibration.window_state(), (len(counts), 1))
-    so_far = calibration.window_scores(states, surprise, flags, counts)[1]
+    so_far = calibration.window_scores(states, surprise, signs, counts)[1]
     window = np.repeat(np.arange(len(counts)), counts)
     found = set()
-    for kind, scores in zip(KINDS, (calibration.event_score(surprise, flags), so_far), strict=True):
+    for kind, scores in zip(KINDS, (calibration.event_score(surprise, signs.flags), so_far), strict=True):
         rows = np.flatnonzero(scores >= calibration.threshold(kind, false_alarms_per_day=1))
         opened, first = np.unique(window[rows], return_index=True)
         found |= {(int(w), kind, int(rows[at])) for w, at in zip(opened, first, strict=True)}
