@@ -10,7 +10,9 @@ from longwatch.model.bench.threshold import UnitScores
 from longwatch.model.combine import Combination
 
 Lines = tuple[tuple[str, ...], ...]
-SEQUENCE, CONTENT = ("unseen event", "unseen 2-gram", "Witten-Bell"), ("KNN", "count vector")
+# As in the worker's window score: what order shows, by all events and by the oddest; what content shows.
+SEQUENCE = ("unseen 2-gram", "Witten-Bell", "Witten-Bell peak")
+CONTENT = ("unseen event", "KNN", "count vector")
 RECIPES: Mapping[str, Lines] = {
     "longwatch cheap": (SEQUENCE, CONTENT),
     "longwatch": ((*SEQUENCE, "network"), CONTENT),
@@ -27,17 +29,16 @@ def combinations(parts: Mapping[str, PartScores]) -> dict[str, PartScores]:
 
 
 def _combined(lines: list[list[PartScores]]) -> PartScores:
-    normal, test, later = (
-        [np.stack([getattr(part, role).final for part in line], axis=1) for line in lines]
-        for role in ("normal", "test", "later")
-    )
-    combination = Combination.fit(normal)
     parts = [part for line in lines for part in line]
+    combination = Combination.fit(_columns(lines, "normal"))
+    role, days = "later", parts[0].later_days
+    if len({(part.later_days, len(part.later.final)) for part in parts}) > 1:  # not all were judged forward in time
+        role, days = "normal", min(part.normal_days for part in parts)
+    normal, test, later = (UnitScores(combination(_columns(lines, each))) for each in ("normal", "test", role))
     seconds = round(sum(part.seconds for part in parts), 2)
-    if len({part.later_days for part in parts}) > 1:  # not all were judged forward in time
-        later, days = normal, min(part.normal_days for part in parts)
-    else:
-        days = parts[0].later_days
-    scored: list[NDArray[np.float64]] = [combination(columns) for columns in (normal, test, later)]
-    found = [UnitScores(column) for column in scored]
-    return PartScores(found[0], found[1], found[2], parts[0].normal_days, days, seconds)
+    return PartScores(normal, test, later, parts[0].normal_days, days, seconds)
+
+
+def _columns(lines: list[list[PartScores]], role: str) -> list[NDArray[np.float64]]:
+    """Each line's scores of the same units, float64 [B, K]."""
+    return [np.stack([getattr(part, role).final for part in line], axis=1) for line in lines]

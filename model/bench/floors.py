@@ -5,7 +5,7 @@ from longwatch.model.bench.effort import Effort
 from longwatch.model.bench.method import Counting, Method
 from longwatch.model.bench.neighbours import IsolationForest, Neighbours
 from longwatch.model.bench.surprise_files import SurpriseFiles
-from longwatch.model.bench.witten_bell import witten_bell
+from longwatch.model.bench.witten_bell import witten_bell, witten_bell_peak
 
 COUNTING = (
     Counting("unseen event", unseen_event),
@@ -13,6 +13,7 @@ COUNTING = (
     Counting("unseen 2-gram", unseen_ngram(2)),
     Counting("STIDE 6-gram", unseen_ngram(STIDE_ORDER)),
     Counting("Witten-Bell", witten_bell),
+    Counting("Witten-Bell peak", witten_bell_peak),
     Counting("count vector", count_vector),
 )
 FLOOR_NAMES = (*(method.name for method in COUNTING), "KNN", "isolation forest", "LSTM")

@@ -18,3 +18,12 @@ def surprise_scores(surprise: NDArray[np.floating], units: Units) -> UnitScores:
         return running(np.maximum(values - EXCESS_NATS, 0), tokens)
     counts = np.maximum(tokens.lengths - tokens.scored, 1)
     return UnitScores(running(values, tokens).final / counts)
+
+
+def peak_scores(surprise: NDArray[np.floating], units: Units) -> UnitScores:
+    """The most that one event of a unit surprised so far: one odd event does not drown among many ordinary ones."""
+    tokens = units.windows.tokens
+    cuts = np.cumsum(tokens.lengths - tokens.scored)
+    parts = np.split(np.maximum(np.asarray(surprise, dtype=np.float64), 0), cuts[:-1])
+    final = np.array([part.max(initial=0) for part in parts])
+    return UnitScores(final, np.concatenate([np.maximum.accumulate(part) for part in parts]))

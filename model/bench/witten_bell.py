@@ -1,5 +1,6 @@
 """An n-gram model with Witten-Bell smoothing (Witten and Bell 1991, method C), its order chosen on normal data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longwatch.model.bench.method import Scoring
-from longwatch.model.bench.surprise import surprise_scores
-from longwatch.model.bench.threshold import UnitScores
+from longwatch.model.bench.surprise import peak_scores, surprise_scores
 from longwatch.model.bench.units import Units
 from longwatch.model.evidence import mix
 from longwatch.model.tokens import WindowTokens, template_id
@@ -18,15 +18,23 @@ _START_ID = np.uint64(template_id("<start of session>"))
 
 
 def witten_bell(fit: Units, tune: Units) -> Scoring:
+    """What the events of a unit surprise together."""
+    surprise = _surprise(fit, tune)
+    return lambda units: surprise_scores(surprise(units), units)
+
+
+def witten_bell_peak(fit: Units, tune: Units) -> Scoring:
+    """What the oddest event of a unit surprises."""
+    surprise = _surprise(fit, tune)
+    return lambda units: peak_scores(surprise(units), units)
+
+
+def _surprise(fit: Units, tune: Units) -> Callable[[Units], NDArray[np.float64]]:
     """Surprise under the order that surprises `tune` least when only `fit` is counted; then both are counted."""
     means = WittenBell.fit(fit.windows.tokens, max(ORDERS)).surprise(tune.windows.tokens, max(ORDERS)).mean(axis=0)
     order = min(ORDERS, key=lambda each: float(means[each - 1]))
     model = WittenBell.fit(fit.joined(tune).windows.tokens, order)
-
-    def score(units: Units) -> UnitScores:
-        return surprise_scores(model.surprise(units.windows.tokens, order)[:, -1], units)
-
-    return score
+    return lambda units: model.surprise(units.windows.tokens, order)[:, -1]
 
 
 @dataclass(frozen=True)

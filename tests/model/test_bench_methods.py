@@ -1,5 +1,7 @@
 """Floors: what each counts, and that nothing of the units to be judged is learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from longwatch.model.bench.effort import Effort
 from longwatch.model.bench.floors import all_methods
 from longwatch.model.bench.method import PartScores
 from longwatch.model.bench.run import judge_set
+from longwatch.model.bench.surprise import peak_scores
 from longwatch.model.bench.truth import SealedTruth, Truth
 from longwatch.model.bench.units import Units
 from longwatch.model.bench.witten_bell import WittenBell
@@ -65,10 +68,23 @@ def test_stide_is_a_share_of_a_trace():
     assert found.tolist() == [0, pytest.approx(1 / 6)]
 
 
-@pytest.mark.parametrize("name", ["count vector", "KNN", "isolation forest", "Witten-Bell"])
+@pytest.mark.parametrize("name", ["count vector", "KNN", "isolation forest", "Witten-Bell", "Witten-Bell peak"])
 def test_other_events_score_above_the_usual(name):
     found = scores_of(name, units("abcabc", "xxyyxx", start=100))
     assert found[1] > found[0]
+
+
+def test_one_odd_event_does_not_drown_among_many_ordinary_ones():
+    quiet, short, long = scores_of("Witten-Bell peak", units("abc" * 30, "abxabc", "abxabc" + "abc" * 30, start=100))
+    assert quiet < short == long
+
+
+def test_a_peak_so_far_never_falls_and_ends_as_the_final_one():
+    test = units("abcabc", "", "xyabcz", "axbabc", start=100)
+    found = peak_scores(np.random.default_rng(0).exponential(size=18), test)
+    parts = np.split(found.so_far, [6, 6, 12])
+    assert all((np.diff(part) >= 0).all() for part in parts)
+    assert found.final.tolist() == [part[-1] if len(part) else 0 for part in parts]
 
 
 def test_witten_bell_probabilities_sum_to_one():
@@ -109,6 +125,15 @@ def test_a_combination_is_left_out_where_a_part_is_missing():
     part = PartScores.of(all_methods(Effort(), networks=False)[0], case_of().past(0), case_of().test, 0)
     assert combinations({"unseen event": part}) == {}
     assert set(combinations(dict.fromkeys((*SEQUENCE, *CONTENT), part))) == {"longwatch cheap"}
+
+
+def test_a_part_that_was_not_judged_forward_in_time_lends_the_combination_its_calibration_units():
+    part = PartScores.of(all_methods(Effort(), networks=False)[0], case_of().past(0), case_of().test, 0)
+    network = replace(part, later=part.normal, later_days=part.normal_days)
+    assert len(part.later.final) != len(part.normal.final)
+    found = combinations({**dict.fromkeys((*SEQUENCE, *CONTENT), part), "network": network})
+    assert len(found["longwatch"].later.final) == len(part.normal.final)
+    assert len(found["longwatch cheap"].later.final) == len(part.later.final)
 
 
 def case_of(anomalous: str = "xxyyzz", labelled: bool = True) -> Case:
