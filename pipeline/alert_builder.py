@@ -29,6 +29,7 @@ from longwatch.pipeline.masking.alert import masked
 from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.packing import END_ID
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.setting import InForce
 from longwatch.pipeline.window_state import Window
 
 TEMPLATE_CHARACTERS = 512
@@ -48,6 +49,7 @@ class Touched:
     silent_below: int
     partial: bool = False
     silence: Silence = NO_SILENCE
+    in_force: InForce | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,12 @@ class AlertBuilder:
         trigger_offset: int,
         subject: Subject,
         suppressed_by: str | None = None,
+        config: str | None = None,
     ) -> Alert:
-        """The alert message due at the record `trigger_offset`, masked; its id is made of the entity itself."""
+        """The alert message due at the record `trigger_offset`, masked; its id is made of the entity itself.
+
+        config: the digest in force there, where that is another than when the worker started.
+        """
         partition, window = item.partition, item.window
         best = float(detection.scores.of(message.kind)[: message.stop].max())
         rule_kind = f"{message.rule}/{message.kind}"
@@ -110,7 +116,7 @@ class AlertBuilder:
             source=SourceNote(partition.topic, partition.topic_id, partition.partition, trigger_offset),
             window=_window_note(window, detection.first_row + message.stop - 1, message.lifecycle),
             top_events=[self._top_event(window, detection, row) for row in self._top_rows(detection, message)],
-            digests=self.digests,
+            digests=self.digests if config is None else msgspec.structs.replace(self.digests, config=config),
             partial=item.partial,
             instance=self.instance,
             pattern=subject.pattern,

@@ -29,6 +29,7 @@ from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past, silencer_for
 from longwatch.pipeline.masking.masker import NOTHING
 from longwatch.pipeline.share import WHOLE, Share
+from longwatch.pipeline.setting import Settings
 from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet
@@ -96,6 +97,7 @@ def build_engine(
     timed: Timed = untimed,
     masked: bool = True,
     share: Share = WHOLE,
+    settings: Settings | None = None,
 ) -> Engine:
     """Engine of a configuration; `keep_scores` also gives every event's scores.
 
@@ -130,6 +132,7 @@ def build_engine(
         timed=timed,
         masker=masker,
         share=share,
+        settings=settings,
     )
 
 

@@ -11,10 +11,11 @@ from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.moving import Moved
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.setting import Saved
 from longwatch.pipeline.window_state import NEVER_MS
 
-VERSION, WITH_MARKS = 1, 2
-"""A commit under marks has a version of its own: who does not know of marks must not go on from it."""
+VERSION, WITH_MARKS, WITH_CHANGES = 1, 2, 3
+"""A commit under marks or changes has a version of its own: who does not know of them must not go on from it."""
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -24,7 +25,7 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     watermark and the search for silence go on; `bundle` and `config` are the digests (first 16 hex digits) that the
     outputs up to here were made with. `moved` is where thresholds that follow the stream stand. `marks` are the steps
     (moment, how much of the log of marks is in force from it on) that are needed to rebuild what was silenced since
-    `replay_from`.
+    `replay_from`, and `settings` those of configurations: (moment, number, digest).
     """
 
     v: int
@@ -35,11 +36,17 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     arrival: int = -1
     moved: Moved | None = None
     marks: tuple[tuple[int, int], ...] | msgspec.UnsetType = msgspec.UNSET
+    settings: tuple[Saved, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def steps(self) -> tuple[tuple[int, int], ...]:
         """`marks`, empty where there are none."""
         return () if self.marks is msgspec.UNSET else self.marks
+
+    @property
+    def changes(self) -> tuple[Saved, ...]:
+        """`settings`, empty where there are none."""
+        return () if self.settings is msgspec.UNSET else self.settings
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -70,7 +77,7 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
         return Position(next_offset, Metadata(VERSION, next_offset, NEVER_MS, "", ""))
     try:
         version = msgspec.json.decode(metadata, type=_Version).v
-        if version in (VERSION, WITH_MARKS):
+        if version in (VERSION, WITH_MARKS, WITH_CHANGES):
             return Position(next_offset, msgspec.json.decode(metadata, type=Metadata))
     except msgspec.DecodeError as error:
         raise StateError(
@@ -79,7 +86,7 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
         ) from error
     raise StateError(
         f"{partition}@{next_offset}: committed by checkpoint version {version}, this longwatch reads {VERSION} "
-        f"and {WITH_MARKS}",
+        f"to {WITH_CHANGES}",
         hint="run the longwatch version that committed it, or a newer one",
     )
 

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from longwatch.pipeline.alerts import ThresholdNote
+
 AlertKind = Literal["event", "window"]
 
 _MAX_PARTS = 64
@@ -46,13 +48,15 @@ class Scores:
 class AlertState:
     """How far an alert has come; `level` 0 is not open, and rises as the excess over the threshold doubles.
 
-    `told` says whether a message of it was raised, `silenced_by` what silenced the last one that was not.
+    `told` says whether a message of it was raised, `silenced_by` what silenced the last one that was not;
+    `threshold` is the one that it last exceeded.
     """
 
     level: int = 0
     revision: int = 0
     told: bool = False
     silenced_by: str | None = None
+    threshold: ThresholdNote | None = None
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Detection:
     num_scores: int = 0
     level: float | None = None
     parts: list[Scores] = field(default_factory=list)
-    alerts: dict[AlertKind, AlertState] = field(default_factory=dict)
+    alerts: dict[tuple[AlertKind, str], AlertState] = field(default_factory=dict)
     rule: str = ""
     newest: Scores | None = None
     highest_event: float = 0.0

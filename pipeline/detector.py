@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from typing import NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.packing import pack
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.score_log import score_frame
+from longwatch.pipeline.setting import Setting
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.window_state import PARTITION_IDLE, Window
 
@@ -43,6 +45,14 @@ class Rule:
     def matches(self, partition: Partition, entity: str) -> bool:
         """Whether this rule decides for an entity of that partition's topic."""
         return fnmatchcase(entity, self.entity) and fnmatchcase(partition.topic, self.source)
+
+
+class Span(NamedTuple):
+    """Scores [start, stop) of a batch that one setting decides about."""
+
+    start: int
+    stop: int
+    setting: Setting
 
 
 class Detector:
@@ -63,14 +73,14 @@ class Detector:
         self._scorer = scorer
         self._evidence = evidence
         self._calibration = calibration
-        self._rules = tuple(rules)
+        self._setting = Setting(builder.digests.config, tuple(rules))
         self._builder = builder
         self._timed = timed
 
     @property
     def moves(self) -> bool:
         """Whether any threshold follows the stream."""
-        return any(rule.pace is not None for rule in self._rules)
+        return any(rule.pace is not None for rule in self._setting.rules)
 
     def detect(
         self,
@@ -151,8 +161,9 @@ class Detector:
                 above = excess if excess >= 0 else None
                 moving.closed(Closing(window.close.trigger_offset, window.entity, above, rule.pace))
 
-    def _rule(self, item: Touched) -> Rule:
-        return next(rule for rule in self._rules if rule.matches(item.partition, item.window.entity))
+    def _rule(self, item: Touched, setting: Setting | None = None) -> Rule:
+        rules = self._setting.rules if setting is None else setting.rules
+        return next(rule for rule in rules if rule.matches(item.partition, item.window.entity))
 
     def _threshold(self, rule: Rule, kind: AlertKind, detection: Detection) -> ThresholdNote:
         """The one in force for this window."""
@@ -164,46 +175,94 @@ class Detector:
     def _raise(self, item: Touched, scores: Scores) -> Iterator[Output]:
         detection = self._detection(item.window)
         before = detection.add(scores)
-        rule = self._rule(item)
-        detection.rule = rule.name
-        for kind in rule.thresholds:
-            threshold = self._threshold(rule, kind, detection)
-            state = detection.alerts.setdefault(kind, AlertState())
-            for row, level in escalations(state, scores.of(kind), threshold.value):
-                lifecycle: Lifecycle = "update" if state.level else "open"
-                state.level, state.revision = level, state.revision + 1
-                message = Message(kind, rule.name, threshold, lifecycle, state.revision, before + row + 1)
-                yield from self._emit(item, detection, state, message)
-            if state.level and item.window.close is not None:
-                message = Message(kind, rule.name, threshold, "close", state.revision + 1, before + len(scores))
+        spans = self._spans(item, detection, before, len(scores))
+        detection.rule = self._rule(item, spans[-1].setting).name
+        for kind in get_args(AlertKind):
+            for span in spans:
+                yield from self._escalate(item, detection, kind, scores.slice(span.start, span.stop), span, before)
+            if item.window.close is not None:
+                yield from self._close(item, detection, kind, before + len(scores))
+
+    def _spans(self, item: Touched, detection: Detection, before: int, count: int) -> list[Span]:
+        """The new scores by what was in force at the record that each belongs to."""
+        if item.in_force is None:
+            return [Span(0, count, self._setting)]
+        settings = [
+            self._in_force(item, _trigger(item.window, row, "update")) for row in _rows(detection, before, count)
+        ]
+        if not settings:
+            return [Span(0, 0, item.in_force.last)]
+        cuts = [0, *(at for at in range(1, count) if settings[at] is not settings[at - 1]), count]
+        return [Span(start, stop, settings[start]) for start, stop in pairwise(cuts)]
+
+    def _in_force(self, item: Touched, trigger: int) -> Setting:
+        return self._setting if item.in_force is None else item.in_force.at(_moment(item.window, trigger))
+
+    def _escalate(
+        self, item: Touched, detection: Detection, kind: AlertKind, scores: Scores, span: Span, before: int
+    ) -> Iterator[Output]:
+        """An alert belongs to a rule: where another decides from now on, the other's alert is another one."""
+        rule = self._rule(item, span.setting)
+        if kind not in rule.thresholds:
+            return
+        threshold = self._threshold(rule, kind, detection)
+        state = detection.alerts.setdefault((kind, rule.name), AlertState())
+        for row, level in escalations(state, scores.of(kind), threshold.value):
+            lifecycle: Lifecycle = "update" if state.level else "open"
+            state.level, state.revision, state.threshold = level, state.revision + 1, threshold
+            stop = before + span.start + row + 1
+            message = Message(kind, rule.name, threshold, lifecycle, state.revision, stop)
+            yield from self._emit(item, detection, state, message)
+
+    def _close(self, item: Touched, detection: Detection, kind: AlertKind, stop: int) -> Iterator[Output]:
+        """Of all rules that decided while the window was open."""
+        for (of, name), state in detection.alerts.items():
+            if of == kind and state.threshold is not None:
+                message = Message(kind, name, state.threshold, "close", state.revision + 1, stop)
                 yield from self._emit(item, detection, state, message)
 
     def _emit(self, item: Touched, detection: Detection, state: AlertState, message: Message) -> Iterator[Output]:
         """One message, raised or silenced; those below `silent_below` are only decided again, for what comes after."""
         trigger = _trigger(item.window, detection.first_row + message.stop - 1, message.lifecycle)
-        is_due = trigger >= item.silent_below
-        if not is_due and not item.silence.is_possible:
+        is_due, setting = trigger >= item.silent_below, self._in_force(item, trigger)
+        if not is_due and not _may_silence(item):
             state.told = True
             return
         subject = self._builder.subject(item, detection, message)
-        by = _silenced_by(item, state, message, subject, trigger)
+        by = _silenced_by(item, state, message, subject, trigger, setting)
         if by is None and message.lifecycle == "update" and not state.told:
             # Whoever reads alerts hears of this one for the first time.
             message = replace(message, lifecycle="open")
         state.told, state.silenced_by = state.told or by is None, by
         if is_due:
-            alert = self._builder.build(item, detection, message, trigger, subject, by)
+            alert = self._builder.build(item, detection, message, trigger, subject, by, setting.digest)
             kind = Kind.ALERT if by is None else Kind.SUPPRESSED
             yield Output(kind, item.partition, trigger, alert.alert_id.encode(), alert.encode())
 
 
-def _silenced_by(item: Touched, state: AlertState, message: Message, subject: Subject, trigger: int) -> str | None:
+def _rows(detection: Detection, before: int, count: int) -> range:
+    return range(detection.first_row + before, detection.first_row + before + count)
+
+
+def _may_silence(item: Touched) -> bool:
+    return item.silence.is_possible or (item.in_force is not None and item.in_force.may_silence)
+
+
+def _moment(window: Window, trigger: int) -> int:
+    """When an output of that trigger happens."""
+    close = window.close
+    by_silence = close is not None and close.reason == PARTITION_IDLE and trigger == close.trigger_offset
+    return moment_of(trigger, after_silence=not by_silence)
+
+
+def _silenced_by(
+    item: Touched, state: AlertState, message: Message, subject: Subject, trigger: int, setting: Setting
+) -> str | None:
     """What silences a message; a close goes where its alert went: one that was raised ends before all eyes."""
-    close = item.window.close
     if message.lifecycle == "close":
         return None if state.told else state.silenced_by
-    by_silence = close is not None and close.reason == PARTITION_IDLE and trigger == close.trigger_offset
-    return item.silence.by(subject, moment_of(trigger, after_silence=not by_silence))
+    silence = item.silence if setting.standing is None else replace(item.silence, rules=setting.standing)
+    return silence.by(subject, _moment(item.window, trigger))
 
 
 def _final(scores: Scores, detection: Detection) -> float:

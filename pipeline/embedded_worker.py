@@ -17,6 +17,7 @@ from longwatch.pipeline.sinks.embedded import Deliver, EmbeddedStore
 from longwatch.pipeline.sinks.streams import LineFile, LineStream
 from longwatch.pipeline.sources.local import open_local
 from longwatch.pipeline.stages import Timed, untimed
+from longwatch.pipeline.steering import Steering
 from longwatch.pipeline.watch import UNWATCHED, Watch
 from longwatch.pipeline.worker import Worker, WorkerSettings
 
@@ -53,7 +54,15 @@ def open_embedded_worker(
     store = EmbeddedStore(sink.database, receivers)
     marks = None if config.feedback is None else FileMarkLog(config.feedback.file, engine.marks)
     worker = Worker(
-        source, engine, store, clock, settings, on_progress=on_progress, watch=watch, marks=marks, timed=timed
+        source,
+        engine,
+        store,
+        clock,
+        settings,
+        on_progress=on_progress,
+        watch=watch,
+        steering=Steering(marks),
+        timed=timed,
     )
     try:
         worker.assigned(source.partitions)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from longwatch.pipeline.alert_builder import NO_SILENCE, Touched
-from longwatch.pipeline.checkpoint import VERSION, WITH_MARKS, Metadata, Position
+from longwatch.pipeline.checkpoint import VERSION, WITH_CHANGES, WITH_MARKS, Metadata, Position
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector
 from longwatch.pipeline.feedback.marks import MarkBook
@@ -23,6 +23,7 @@ from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, late_reasons, originals
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.share import WHOLE, Share, num_own
+from longwatch.pipeline.setting import Change, InForce, Setting, Settings
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
@@ -42,7 +43,8 @@ class Assigned:
     moving: MovingThresholds = field(default_factory=MovingThresholds)
     silence: Silence = NO_SILENCE
     silence_closed_at: int = -1
-    unsaid: list[Effect] = field(default_factory=list)
+    unsaid: list[Effect | Change] = field(default_factory=list)
+    in_force: InForce | None = None
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Engine:
         timed: Timed = untimed,
         masker: Masker = NOTHING,
         share: Share = WHOLE,
+        settings: Settings | None = None,
     ) -> None:
         self._decoder = decoder
         self._templates = templates
@@ -98,6 +101,7 @@ class Engine:
         self._timed = timed
         self._masker = masker
         self._share = share
+        self.settings = settings
         self._assigned: dict[Partition, Assigned] = {}
 
     def assign(self, partition: Partition, position: Position | None, start: int, *, readable_from: int = 0) -> int:
@@ -108,7 +112,8 @@ class Engine:
         """
         if position is None:
             windows, silence = PartitionWindows(self._rules), self._silencer.of(partition, ())
-            self._assigned[partition] = Assigned(windows, start, start, silence=silence)
+            in_force = self.settings.of(partition, ()) if self.settings else None
+            self._assigned[partition] = Assigned(windows, start, start, silence=silence, in_force=in_force)
             return start
         replay_from = max(position.metadata.replay_from, readable_from)
         partial = position.next_offset if replay_from > position.metadata.replay_from else -1
@@ -116,6 +121,7 @@ class Engine:
         moving = MovingThresholds.from_saved(position.metadata.moved)
         silence = self._silencer.of(partition, position.metadata.steps)
         state = Assigned(windows, replay_from, position.next_offset, partial, moving, silence)
+        state.in_force = self.settings.of(partition, position.metadata.changes) if self.settings else None
         if replay_from == position.next_offset:
             # Nothing is open there: silence may have closed it, and then what it closed is committed.
             state.silence_closed_at = position.next_offset
@@ -184,14 +190,25 @@ class Engine:
             state.unsaid.append(effect)
         return Result(self._effects())
 
+    def adopt(self, setting: Setting) -> Result:
+        """Have a configuration in force from here on, in every partition where it is not; recorded as marks are."""
+        for partition, state in self._assigned.items():
+            if state.in_force is not None:
+                offset = max(state.next_offset, state.committed)
+                place = (partition, offset, state.silence_closed_at == offset)
+                replay_from = state.windows.replay_point(state.next_offset).offset
+                if (change := state.in_force.change_to(setting, place, replay_from)) is not None:
+                    state.unsaid.append(change)
+        return Result(self._effects())
+
     def _effects(self) -> list[Output]:
-        """What is to be recorded now of where marks took effect."""
+        """What is to be recorded now of where marks and configurations took effect."""
         told: list[Output] = []
         for partition, state in self._assigned.items():
             if state.unsaid and not behind(state):
                 key = str(partition).encode()
                 told += [
-                    Output(Kind.EFFECT, partition, each.offset, key, msgspec.json.encode(each)) for each in state.unsaid
+                    Output(_kind(each), partition, each.offset, key, msgspec.json.encode(each)) for each in state.unsaid
                 ]
                 state.unsaid = []
         return told
@@ -236,14 +253,18 @@ class Engine:
         point = state.windows.replay_point(state.next_offset)
         moved = state.moving.saved(point.offset) if self._detector.moves else None
         steps = _steps(state, point.offset)
+        changes, config = _changes(state, point.offset), self._config
+        if state.in_force is not None:
+            config = state.in_force.last.digest[:16]
         told = Metadata(
-            WITH_MARKS if steps else VERSION,
+            WITH_CHANGES if changes else WITH_MARKS if steps else VERSION,
             *point[:2],
             self._bundle,
-            self._config,
+            config,
             point.arrival_ms,
             moved,
             steps or msgspec.UNSET,
+            changes or msgspec.UNSET,
         )
         return Position(state.next_offset, told)
 
@@ -276,7 +297,8 @@ class Engine:
 
     def _touch(self, partition: Partition, window: Window) -> Touched:
         state = self._assigned[partition]
-        return Touched(partition, window, state.committed, window.first_offset < state.partial_below, state.silence)
+        partial = window.first_offset < state.partial_below
+        return Touched(partition, window, state.committed, partial, state.silence, state.in_force)
 
     def _events(self, batch: RecordBatch) -> tuple[pl.DataFrame, pl.DataFrame]:
         with self._timed(Stage.DECODE):
@@ -313,3 +335,15 @@ def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[
 def _steps(state: Assigned, replay_from: int) -> tuple[tuple[int, int], ...]:
     """Those that rebuilding what was silenced since then needs."""
     return state.silence.timeline.since(moment_of(replay_from, after_silence=False))
+
+
+def _changes(state: Assigned, replay_from: int) -> tuple[tuple[int, int, str], ...]:
+    """The same of configurations."""
+    if state.in_force is None:
+        return ()
+    return tuple(step.saved for step in state.in_force.since(moment_of(replay_from, after_silence=False)))
+
+
+def _kind(told: Effect | Change) -> Kind:
+    return Kind.CHANGE if isinstance(told, Change) else Kind.EFFECT
+

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -13,6 +14,7 @@ from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config, KafkaSink
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.kafka_changes import read_changes
 from longwatch.pipeline.kafka_marks import KafkaMarkLog
 from longwatch.pipeline.kafka_port import KAFKA, Port
 from longwatch.pipeline.kafka_producer import TransactionalProducer
@@ -20,10 +22,12 @@ from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, Truncate
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.outputs import Kind, unreadable
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.setting import Change
 from longwatch.pipeline.sinks.kafka import KafkaStore
 from longwatch.pipeline.sources.group import GroupSource
 from longwatch.pipeline.sources.kafka import KafkaSource
 from longwatch.pipeline.stages import Timed, untimed
+from longwatch.pipeline.steering import SettingSource, Steering
 from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.watch import UNWATCHED, Watch
 from longwatch.pipeline.worker import Worker, WorkerSettings
@@ -105,6 +109,7 @@ def open_kafka_worker(
     port: Port = KAFKA,
     watch: Watch = UNWATCHED,
     timed: Timed = untimed,
+    settings_source: SettingSource | None = None,
 ) -> Iterator[Worker]:
     """A worker that joins the pipeline's group; `instance` names it across restarts, and its transactions.
 
@@ -117,7 +122,7 @@ def open_kafka_worker(
     client, watchdog = kafka_settings(config, instance), port.watchdog()
     topics = output_topics(config, sink)
     copies = {copy.topic: copy.format for copy in sink.copies}
-    made = [topic for kind, topic in topics.items() if kind is not Kind.EFFECT]
+    made = [topic for kind, topic in topics.items() if not kind.is_record]
     port.create_missing_topics(client, dict.fromkeys([*made, *copies], 1), allowed=sink.create_topics)
     members = _Members(source_config.on_truncated)
     with ExitStack() as opened:
@@ -140,12 +145,18 @@ def open_kafka_worker(
             port.create_missing_topics(client, kept, allowed=sink.create_topics, for_ever=True)
             marks = KafkaMarkLog(client, config.feedback.topic, clock.monotonic, watchdog, engine.marks, port)
             opened.callback(marks.close)
+        recorded: Callable[[], list[Change]] = list
+        if config.reload is not None:
+            told = config.reload.topic
+            port.create_missing_topics(client, {told: 1}, allowed=sink.create_topics, for_ever=True)
+            recorded = partial(read_changes, client, told, watchdog)
+        steering = Steering(marks, settings_source, recorded)
         producer = TransactionalProducer(client, transactional_id(config, instance), watchdog, observe, port)
         opened.callback(producer.close)
         store = KafkaStore(producer, topics, source.committed, source.group_metadata, copies)
         group = GroupSource(source, source_config.start)
         members.worker = Worker(
-            group, engine, store, clock, settings, observe=observe, watch=watch, marks=marks, timed=timed
+            group, engine, store, clock, settings, observe=observe, watch=watch, steering=steering, timed=timed
         )
         yield members.worker
 
@@ -155,6 +166,8 @@ def output_topics(config: Config, sink: KafkaSink) -> dict[Kind, str]:
     topics = {Kind.ALERT: sink.alerts, Kind.DEAD_LETTER: sink.dead_letters, Kind.LATE: sink.late}
     if config.feedback is not None:
         topics |= {Kind.SUPPRESSED: config.feedback.suppressed, Kind.EFFECT: config.feedback.effects}
+    if config.reload is not None:
+        topics[Kind.CHANGE] = config.reload.topic
     return topics
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from longwatch.pipeline.assembly import Model
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
+from longwatch.pipeline.reloading import Told
 from longwatch.pipeline.stages import Timed, timed_by
 from longwatch.pipeline.supervisor import supervisor
 from longwatch.pipeline.tracing.opened import opened_traces
@@ -31,6 +32,16 @@ class Onlookers:
     def with_page(self, page: Watch) -> Watch:
         """All of them and the live page."""
         return Watches((*self.watches, page))
+
+    def reload_told(self) -> Told:
+        """Who is told of a configuration that is taken over, or is not."""
+        if self.metrics is None:
+            return Told()
+        collectors = self.metrics.collectors
+        return Told(
+            lambda digest: collectors["longwatch_config_info"].info({"digest": digest[:16]}),
+            collectors["longwatch_reload_failures_total"].inc,
+        )
 
     def loaded(self, config: Config, model: Model) -> None:
         """The bundle is open."""

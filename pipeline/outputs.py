@@ -29,6 +29,12 @@ class Kind(StrEnum):
     LATE = "late"
     SUPPRESSED = "suppressed"
     EFFECT = "effect"
+    CHANGE = "change"
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it records where something took effect: no output of a record."""
+        return self in (Kind.EFFECT, Kind.CHANGE)
 
     @property
     def holds_alert(self) -> bool:

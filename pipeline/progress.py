@@ -37,6 +37,6 @@ class Progress:
         self.events += result.num_events
         self.unseen += result.num_unseen
         for output in result.outputs:
-            if output.kind is not Kind.EFFECT:
+            if not output.kind.is_record:
                 name = _NAMES[output.kind]
                 setattr(self, name, getattr(self, name) + 1)

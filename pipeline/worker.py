@@ -16,7 +16,6 @@ from longwatch.pipeline.checkpoint import Position, Store
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.engine import Engine, Result
 from longwatch.pipeline.errors import BrokerError
-from longwatch.pipeline.feedback.mark_log import MarkLog, reach_steps
 from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Output
@@ -26,6 +25,7 @@ from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.resuming import announce, check_whole
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.stages import Stage, Timed, untimed
+from longwatch.pipeline.steering import Steering
 from longwatch.pipeline.steps import Observer, Step, unobserved
 from longwatch.pipeline.watch import UNWATCHED, State, Watch
 from longwatch.pipeline.worker_settings import Stop, WorkerSettings
@@ -50,7 +50,7 @@ class Worker:
         on_progress: Callable[[Progress], None] | None = None,
         observe: Observer = unobserved,
         watch: Watch = UNWATCHED,
-        marks: MarkLog | None = None,
+        steering: Steering | None = None,
         timed: Timed = untimed,
     ) -> None:
         self._source = source
@@ -63,7 +63,7 @@ class Worker:
         self._observe = observe
         self._gathered = Gathering(settings.gather_records, settings.gather_s)
         self._watch = watch
-        self._marks = marks
+        self._steering = steering or Steering()
         self._timed = timed
         self._pending = Pending()
         self._committed: dict[Partition, Position] = {}
@@ -84,7 +84,7 @@ class Worker:
         for partition in partitions:
             self._gathered.drop([partition])
             position = self._store.committed(partition)
-            reach_steps(self._marks, partition, position)
+            self._steering.reach(self._engine, partition, position)
             readable_from = self._source.readable_from(partition)
             # Asked once: after an aborted first commit, the end of the log is further on than where reading began.
             if partition not in self._starts:
@@ -194,9 +194,8 @@ class Worker:
         self._gathered.add(batches, self._clock.monotonic())
         if batches and self._gathered.left_ms(self._clock.monotonic()) and not self._due():
             return False
-        if self._marks is not None:
-            self._marks.look()
-            self._take(self._engine.heed(self._marks.book.changed_at))
+        for result in self._steering.turn(self._engine):
+            self._take(result)
         self._process_gathered()
         self._observe(Step.REBUILDING if self._engine.rebuilding else Step.PROCESSED)
         done = not batches and self._rest()

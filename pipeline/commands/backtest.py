@@ -20,6 +20,7 @@ from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.feedback.recorded import read_file
 from longwatch.pipeline.labels import Labels, read_labels
+from longwatch.pipeline.reloading import recorded_settings
 from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, tokens_of, windows_of
 from longwatch.pipeline.report_page.history import History
 from longwatch.pipeline.report_page.page import write_report
@@ -89,7 +90,10 @@ def replay_history(
     past: Past | None = None,
 ) -> Replay:
     """Replay with progress; scores and alerts go to `out`."""
-    engine = build_engine(config, model, instance="backtest", keep_scores=True, past=past, masked=False)
+    settings = recorded_settings(config, model, past.changes) if past is not None and past.changes else None
+    engine = build_engine(
+        config, model, instance="backtest", keep_scores=True, past=past, masked=False, settings=settings
+    )
     with (
         closing(bounded_source(config, files, start, end)) as source,
         ProgressReport("replaying", unit="records") as progress,

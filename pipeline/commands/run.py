@@ -21,6 +21,7 @@ from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_watchdog import EXIT_CODE
 from longwatch.pipeline.memory import give_memory_back
 from longwatch.pipeline.onlookers import Onlookers, opened_onlookers
+from longwatch.pipeline.reloading import Reloader, opened_reloader, recorded_settings
 from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.watch import Watch
 from longwatch.pipeline.web.live_page import opened_page
@@ -53,8 +54,10 @@ def run(
     ):
         model = open_model(loaded)
         onlookers.loaded(loaded, model)
-        engine = build_engine(loaded, model, instance=name, timed=onlookers.timed)
-        opened = _Opening(loaded, engine, clock, _settings(loaded, until_end), instance, observe)
+        reloader = opened_reloader(config, overrides, loaded, model, clock.monotonic, onlookers.reload_told())
+        settings = recorded_settings(loaded, model) if reloader is not None else None
+        engine = build_engine(loaded, model, instance=name, timed=onlookers.timed, settings=settings)
+        opened = _Opening(loaded, engine, clock, _settings(loaded, until_end), instance, observe, reloader)
         with opened_page(loaded, model, engine.marks, clock, name) as page, opened.worker(onlookers, page) as worker:
             log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
             done = worker.run(stop)
@@ -113,6 +116,7 @@ class _Opening:
     settings: WorkerSettings
     instance: str | None
     observe: Observer
+    reloader: Reloader | None
 
     @contextmanager
     def worker(self, onlookers: Onlookers, page: Watch) -> Iterator[Worker]:
@@ -130,6 +134,7 @@ class _Opening:
                 self.observe,
                 watch=watch,
                 timed=timed,
+                settings_source=self.reloader,
             ) as worker:
                 yield worker
         else:

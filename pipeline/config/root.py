@@ -17,6 +17,7 @@ from longwatch.pipeline.config.logs import Logging
 from longwatch.pipeline.config.masking import Masking
 from longwatch.pipeline.config.metrics import Metrics
 from longwatch.pipeline.config.relay import Relay
+from longwatch.pipeline.config.reload import Reload
 from longwatch.pipeline.config.sink import Sink
 from longwatch.pipeline.config.source import Source
 from longwatch.pipeline.config.tracing import Tracing
@@ -52,6 +53,9 @@ class Config(Model):
 
     feedback: Feedback | None = Field(
         default=None, description="What silences alerts: marks of people, and rules; `{}` for marks alone."
+    )
+    reload: Reload | None = Field(
+        default=None, description="Takes over changed thresholds and silence rules without a restart; `{}` is enough."
     )
     web: Web | None = Field(default=None, description="A live page, served by the worker; `{}` for this machine alone.")
 
@@ -98,6 +102,7 @@ class Config(Model):
             *self._source_problems(),
             *self._sink_problems(),
             *self._relay_problems(),
+            *self._reload_problems(),
         ]
 
     def _source_problems(self) -> list[Problem]:
@@ -125,6 +130,17 @@ class Config(Model):
         message = f"`relay` reads the topic of `sink.kafka`, found `sink.{self.sink.kind}`"
         return [Problem(message, "use `sink.kafka`", ("relay",), at_key=True)]
 
+    def _reload_problems(self) -> list[Problem]:
+        if self.reload is None:
+            return []
+        if self.sink.kafka is None:
+            message = f"`reload` records what took effect in a topic, found `sink.{self.sink.kind}`"
+            return [Problem(message, "use `sink.kafka`, or restart the worker", ("reload",), at_key=True)]
+        if self.thresholds.follow:
+            message = "`reload` cannot change thresholds that follow the stream"
+            return [Problem(message, "leave out `thresholds.follow` or `reload`", ("reload",), at_key=True)]
+        return []
+
     def _topic_problems(self, source_topic: str) -> list[Problem]:
         taken = {source_topic: "source.kafka.topic"}
         problems = []
@@ -133,6 +149,8 @@ class Config(Model):
         ]
         if self.feedback is not None:
             named += [(("feedback", key), getattr(self.feedback, key)) for key in ("topic", "suppressed", "effects")]
+        if self.reload is not None:
+            named.append((("reload", "topic"), self.reload.topic))
         if self.sink.kafka is not None:
             copies = enumerate(self.sink.kafka.copies)
             named += [(("sink", "kafka", "copies", place, "topic"), copy.topic) for place, copy in copies]

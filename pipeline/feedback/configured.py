@@ -9,20 +9,26 @@ from longwatch.pipeline.config.feedback import time_ms
 from longwatch.pipeline.feedback.marks import MarkBook
 from longwatch.pipeline.feedback.silence import Silencer, Standing, Timeline
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.setting import Change
 
 
 @dataclass(frozen=True)
 class Past:
-    """Marks, and of partitions that are replayed where each took effect; a live worker's commits say that."""
+    """Marks and configurations, and of what is replayed where each took effect; a live worker's commits say that."""
 
     book: MarkBook = field(default_factory=MarkBook)
     timelines: dict[Partition, Timeline] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
 
 
 def silencer_for(config: Config, past: Past) -> Silencer:
     """What silences alerts under a configuration."""
-    rules = () if config.feedback is None else tuple(_standing(rule) for rule in config.feedback.rules)
-    return Silencer(rules, past.book, past.timelines)
+    return Silencer(standing_rules(config), past.book, past.timelines)
+
+
+def standing_rules(config: Config) -> tuple[Standing, ...]:
+    """The rules that stand in a configuration."""
+    return () if config.feedback is None else tuple(_standing(rule) for rule in config.feedback.rules)
 
 
 def _standing(rule: SilenceRule) -> Standing:

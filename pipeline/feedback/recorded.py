@@ -18,13 +18,15 @@ from longwatch.pipeline.feedback.marks import Entry, MarkBook
 from longwatch.pipeline.feedback.silence import Effect, Timeline
 from longwatch.pipeline.outputs import Kind
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.setting import Change
 
 
 class Record(msgspec.Struct, frozen=True):
-    """All that a replay needs: the entries of the log of marks as (place, entry, end), and every effect."""
+    """All that a replay needs: the entries of the log of marks as (place, entry, end), every effect and change."""
 
     entries: list[tuple[int, Entry, int]]
     effects: list[Effect]
+    changes: list[Change] = []
 
     def past(self) -> Past:
         """The same, for an engine."""
@@ -34,7 +36,7 @@ class Record(msgspec.Struct, frozen=True):
         for effect in self.effects:
             partition = Partition(effect.topic, effect.topic_id, effect.partition)
             timelines.setdefault(partition, Timeline()).add(effect)
-        return Past(book, timelines)
+        return Past(book, timelines, self.changes)
 
 
 def require_feedback(config: Config) -> Feedback:
@@ -61,7 +63,7 @@ def read_record(config: Config) -> Record:
         return Record(_book_of_file(feedback).entries, _effects_of_database(config))
     # Effects first: every mark that one of them names was in its topic before.
     effects = _effects_of_topic(config, feedback)
-    return Record(_book_of_topic(config, feedback).entries, effects)
+    return Record(_book_of_topic(config, feedback).entries, effects, _changes_of_topic(config))
 
 
 def read_book(config: Config) -> MarkBook:
@@ -96,6 +98,16 @@ def _effects_of_database(config: Config) -> list[Effect]:
             source=str(sink.database),
         ) from error
     return [msgspec.json.decode(value, type=Effect) for (value,) in rows]
+
+
+def _changes_of_topic(config: Config) -> list[Change]:
+    if config.reload is None:
+        return []
+    from longwatch.pipeline.kafka_changes import read_changes
+    from longwatch.pipeline.kafka_watchdog import Watchdog
+    from longwatch.pipeline.kafka_worker import kafka_settings
+
+    return read_changes(kafka_settings(config), config.reload.topic, Watchdog())
 
 
 def _book_of_topic(config: Config, feedback: Feedback) -> MarkBook:

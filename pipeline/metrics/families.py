@@ -63,6 +63,10 @@ BOTH = (
 WORKER = (
     *BOTH,
     Family("longwatch_bundle_info", "info", "Digests of what scores: bundle, templates, configuration."),
+    Family("longwatch_config_info", "info", "Digest of the configuration that the worker goes by, after reloads."),
+    Family(
+        "longwatch_reload_failures_total", "counter", "Changed configurations that were refused; the old one holds."
+    ),
     Family("longwatch_records_total", "counter", "Records read; those read again after an abort count again."),
     Family("longwatch_events_total", "counter", "Events decoded and put into windows, or found late."),
     Family("longwatch_unseen_template_events_total", "counter", "Events whose template training had not seen."),

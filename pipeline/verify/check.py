@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from dataclasses import replace as with_
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from longwatch.pipeline.config import Config, KafkaSink, KafkaSource
 from longwatch.pipeline.errors import FatalError, LongwatchError
 from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.feedback.recorded import read_record
+from longwatch.pipeline.kafka_changes import read_changes
 from longwatch.pipeline.kafka_offsets import Bounds, committed_offsets, log_bounds
 from longwatch.pipeline.kafka_range import Bound, KafkaRange
 from longwatch.pipeline.kafka_settings import Committed, KafkaSettings, TopicDescription
@@ -92,8 +94,8 @@ class _Check:
         committed = committed_offsets(client, topic, self.watchdog)
         positions = {number: self._position(topic, number, at) for number, at in committed.items()}
         bounds = self._bounds(client, topic)
-        past = None if self.config.feedback is None else read_record(self.config).past()
-        self.verdict.reasons += self._before_reading(model, topic, positions, bounds)
+        past = self._past(client)
+        self.verdict.reasons += self._before_reading(model, topic, positions, bounds, past)
         self.verdict.reasons += unrecorded(positions, topic, past)
         if self.verdict.reasons:
             return
@@ -101,13 +103,21 @@ class _Check:
             tempfile.TemporaryDirectory(prefix="longwatch-verify-") as folder,
             closing(Ledger(Path(folder) / "written.db")) as ledger,
         ):
-            comparison = Comparison(self._scope(model, topic, positions), ledger)
+            comparison = Comparison(self._scope(model, topic, positions, past), ledger)
             self.verdict.findings = comparison.findings
             self._read(client, bounds, comparison)
             self.verdict.reasons += comparison.unprovable()
             if not self.verdict.reasons:
                 self._replay(model, client, positions, comparison, past)
                 comparison.finish()
+
+    def _past(self, client: KafkaSettings) -> Past | None:
+        """What took effect where: marks, and configurations."""
+        past = None if self.config.feedback is None else read_record(self.config).past()
+        if self.config.reload is None:
+            return past
+        changes = read_changes(client, self.config.reload.topic, self.watchdog)
+        return with_(past or Past(), changes=changes)
 
     def _position(self, topic: TopicDescription, number: int, at: Committed) -> Position:
         return decode_position(Partition(topic.name, topic.topic_id, number), at.offset, at.metadata)
@@ -117,7 +127,7 @@ class _Check:
 
     def _topics(self) -> dict[str, Kind]:
         kinds = output_topics(self.config, self.sink)
-        return {name: kind for kind, name in kinds.items() if kind is not Kind.EFFECT}
+        return {name: kind for kind, name in kinds.items() if not kind.is_record}
 
     def _before_reading(
         self,
@@ -125,6 +135,7 @@ class _Check:
         topic: TopicDescription,
         positions: dict[int, Position],
         bounds: dict[str, dict[int, Bounds]],
+        past: Past | None,
     ) -> Iterator[str]:
         """Why no replay from the start up to here can be made, or would be another one."""
         if not positions:
@@ -132,27 +143,29 @@ class _Check:
         if self.source.start == "latest":
             yield "source.kafka.start is latest, so where the group began is not known: only `earliest` can be replayed"
         yield from _cut(bounds)
+        recorded = {change.config[:16] for change in past.changes} if past is not None else set()
         for number, position in positions.items():
             place, end = f"{topic.name}[{number}]@{position.next_offset}", bounds[topic.name][number].end
-            yield from self._unlike(model, position, place)
+            yield from self._unlike(model, position, place, recorded)
             if position.next_offset > end:
                 yield f"{place}: committed past the log's end {end}, so the topic was re-created or cut"
 
-    def _unlike(self, model: Model, position: Position, place: str) -> Iterator[str]:
+    def _unlike(self, model: Model, position: Position, place: str, recorded: Collection[str]) -> Iterator[str]:
         ours = {"bundle": model.bundle.digest[:16], "config": self.config.digest[:16]}
         for name, digest in ours.items():
             theirs = getattr(position.metadata, name)
-            if theirs != digest:
+            if theirs != digest and not (name == "config" and theirs in recorded):
                 said = f"{name} {theirs}" if theirs else f"no {name}, by another tool"
                 yield f"{place}: committed with {said}, this is {name} {digest}: verify with what the worker ran"
 
-    def _scope(self, model: Model, topic: TopicDescription, positions: dict[int, Position]) -> Scope:
+    def _scope(self, model: Model, topic: TopicDescription, positions: dict[int, Position], past: Past | None) -> Scope:
         upto = {
             number: Upto(position.next_offset, position.metadata.replay_from == position.next_offset)
             for number, position in positions.items()
         }
         digests = (model.bundle.digest, self.config.digest)
-        return Scope(topic.name, topic.topic_id, upto, digests, self.config.alerts.top_events)
+        configs = frozenset(change.config for change in past.changes) if past is not None else frozenset()
+        return Scope(topic.name, topic.topic_id, upto, digests, self.config.alerts.top_events, configs)
 
     def _read(self, client: KafkaSettings, bounds: dict[str, dict[int, Bounds]], comparison: Comparison) -> None:
         count = 0
@@ -193,6 +206,11 @@ def unrecorded(positions: dict[int, Position], topic: TopicDescription, past: Pa
         partition = Partition(topic.name, topic.topic_id, number)
         timeline = None if past is None else past.timelines.get(partition)
         missing = set(position.metadata.steps) - set(() if timeline is None else timeline.steps)
+        recorded = [] if past is None else [each for each in past.changes if each.partition == number]
+        told = {(each.moment, each.number, each.config[:16]) for each in recorded if each.topic_id == topic.topic_id}
+        if set(position.metadata.changes) - told:
+            place = f"{partition}@{position.next_offset}"
+            yield f"{place}: committed under configurations that are not recorded: verify with the worker's `reload`"
         if missing:
             place = f"{partition}@{position.next_offset}"
             yield f"{place}: committed under marks whose effect is not recorded: verify with the worker's `feedback`"

@@ -15,6 +15,7 @@ from longwatch.pipeline.kafka_settings import Unreadable
 from longwatch.pipeline.outputs import Output, unreadable
 from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.reloading import recorded_settings
 from longwatch.pipeline.sources import POLL_MS
 from longwatch.pipeline.sources.range import RangeSource
 from longwatch.pipeline.verify.fields import SPARE_TOP_EVENTS
@@ -70,7 +71,10 @@ def replay(
         output = unreadable(gap.partition, gap.first, gap.next_offset, gap.reason)
         worker.dead_letter(output, gap.next_offset)
 
-    engine = build_engine(config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS, past=past)
+    settings = recorded_settings(config, model, past.changes) if past is not None and past.changes else None
+    engine = build_engine(
+        config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS, past=past, settings=settings
+    )
     source = _WithGaps(records, letter)
     settings = WorkerSettings(commit_interval_s=0.0, idle_timeout_ms=window_rules(config.windows).idle_timeout_ms)
     worker = Worker(source, engine, _Handing(expected), clock, settings, on_progress=on_progress)

@@ -45,7 +45,7 @@ def _table(findings: Findings, stream: TextIO) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("output", "as replayed", *Fault):
         table.add_column(sanitise(name), justify="left" if name == "output" else "right")
-    for kind in (each for each in Kind if each is not Kind.EFFECT):
+    for kind in (each for each in Kind if not each.is_record):
         counts = (findings.checked[kind], *(findings.counts[kind, fault] for fault in Fault))
         table.add_row(kind.value.replace("_", " "), *(f"{count:,}" for count in counts))
     Console(file=stream).print(table)

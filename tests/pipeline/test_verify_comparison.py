@@ -16,7 +16,7 @@ from longwatch.pipeline.verify.findings import Fault
 from longwatch.pipeline.verify.record import Content, Written, identify
 from support.verifying import PARTITIONS, compared, comparison, contents, scope, topic_of
 
-COMPARED = [kind for kind in Kind if kind is not Kind.EFFECT]
+COMPARED = [kind for kind in Kind if not kind.is_record]
 KINDS = st.sampled_from(COMPARED)
 
 patient = settings(deadline=None)

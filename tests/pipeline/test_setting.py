@@ -1,0 +1,160 @@
+"""Thresholds changed while records flow: what decides at which record, across restarts, and in a replay."""
+
+import itertools
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longwatch.pipeline.alerts import Alert
+from longwatch.pipeline.assembly import build_engine
+from longwatch.pipeline.checkpoint import WITH_CHANGES, decode_position
+from longwatch.pipeline.config import Config
+from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.errors import StateError
+from longwatch.pipeline.outputs import Kind, Output
+from longwatch.pipeline.reloading import recorded_settings, setting_of
+from longwatch.pipeline.setting import MOST_CHANGES, Change
+from support.demo import BUSY, LOGS, as_records, batch, demo_config, demo_frame, demo_model
+from support.marking import alerts_of
+
+NUM = 2000
+RULE = "{name: web, match: {entity: 'web-*'}, window: {false_alarms_per_day: 300}}"
+QUIET = {"thresholds.default.event.false_alarms_per_day": "20", "thresholds.default.window.false_alarms_per_day": "20"}
+LOUD, SOFT, RULED = (demo_config(BUSY | more) for more in ({}, QUIET, {"thresholds.rules": f"[{RULE}]"}))
+CONFIGS = (LOUD, SOFT, RULED)
+CALIBRATION = demo_model().bundle.calibration
+
+
+@pytest.fixture(scope="module")
+def records() -> pl.DataFrame:
+    return as_records([line.encode() for line in demo_frame((16, 18))["line"][:NUM]])
+
+
+def engine_of(config: Config, changes: list[Change] | None = None) -> Engine:
+    known = recorded_settings(config, demo_model(), changes or [])
+    return build_engine(config, demo_model(), instance="test", settings=known)
+
+
+def fresh(config: Config = LOUD, changes: list[Change] | None = None) -> Engine:
+    engine = engine_of(config, changes)
+    engine.assign(LOGS, None, 0)
+    return engine
+
+
+def fed(engine: Engine, records: pl.DataFrame, cuts: list[int], adopts: dict[int, Config]) -> list[Output]:
+    """Records in batches; at some of the cuts another configuration is adopted."""
+    outputs: list[Output] = []
+    for start, stop in itertools.pairwise(sorted({0, *cuts, *adopts, len(records)})):
+        if start in adopts:
+            outputs += engine.adopt(setting_of(adopts[start], CALIBRATION)).outputs
+        outputs += engine.process([batch(records.slice(start, stop - start))]).outputs
+    return outputs
+
+
+def changes_of(outputs: list[Output]) -> list[Change]:
+    return [msgspec.json.decode(each.value, type=Change) for each in outputs if each.kind is Kind.CHANGE]
+
+
+def essence(outputs: list[Output]) -> list[bytes]:
+    return sorted(each.value for each in outputs if each.kind is Kind.ALERT)
+
+
+def in_force(changes: list[Change], alert: Alert) -> str:
+    """By the records alone, without the code that decides."""
+    before = [each for each in changes if each.offset <= alert.source.trigger_offset]
+    return max(before, key=lambda each: each.number).config
+
+
+PLAN = {0: LOUD, 500: SOFT, 1100: RULED, 1500: LOUD}
+
+
+def test_every_alert_carries_the_digest_that_was_recorded_for_its_offset(records):
+    outputs = fed(fresh(), records, [], PLAN)
+    changes, alerts = changes_of(outputs), alerts_of(outputs)
+    assert [(each.offset, each.config) for each in changes] == [(at, config.digest) for at, config in PLAN.items()]
+    assert [alert.digests.config for alert in alerts] == [in_force(changes, alert) for alert in alerts]
+    assert {alert.digests.config for alert in alerts} == {config.digest for config in CONFIGS}
+
+
+def test_a_stricter_threshold_holds_for_windows_that_are_open_from_the_change_on(records):
+    outputs = fed(fresh(), records, [], {0: LOUD, 500: SOFT})
+    (limit,) = {setting_of(SOFT, CALIBRATION).rules[-1].thresholds["event"].value}
+    after = [each for each in alerts_of(outputs) if each.source.trigger_offset >= 500 and each.kind == "event"]
+    begun_before = [each for each in after if each.window.first_offset < 500 and each.lifecycle != "close"]
+    assert all(each.threshold.value == limit for each in after if each.lifecycle != "close")
+    assert begun_before or len(after) < len(alerts_of(fed(fresh(), records, [], {0: LOUD})))
+
+
+def test_an_alert_that_another_rule_opened_is_closed_under_its_own_name(records):
+    outputs = fed(fresh(), records, [], {0: LOUD, 700: RULED})
+    last = {alert.alert_id: alert for alert in alerts_of(outputs)}
+    closed_windows = {(each.entity, each.window.first_offset) for each in last.values() if each.lifecycle == "close"}
+    left = [each for each in last.values() if (each.entity, each.window.first_offset) in closed_windows]
+    assert {each.lifecycle for each in left} == {"close"}
+    assert {each.rule for each in last.values()} == {"default", "web"}
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_a_replay_with_what_was_recorded_gives_the_same_alerts_whatever_the_batches(records, data):
+    places = data.draw(st.lists(st.integers(1, NUM - 1), max_size=5, unique=True))
+    plan = {0: LOUD} | {at: data.draw(st.sampled_from(CONFIGS)) for at in places}
+    live = fed(fresh(), records, [], plan)
+    cuts = data.draw(st.lists(st.integers(1, NUM - 1), max_size=6))
+    again = fed(fresh(data.draw(st.sampled_from(CONFIGS)), changes_of(live)), records, cuts, {})
+    assert essence(again) == essence(live)
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_a_restart_rebuilds_what_was_in_force_from_the_commit_alone(records, data):
+    at, died = sorted(data.draw(st.lists(st.integers(1, NUM - 1), min_size=2, max_size=2, unique=True)))
+    whole = fed(fresh(), records, [], {0: LOUD, at: SOFT})
+    first = fresh()
+    outputs = fed(first, records.head(died), [], {0: LOUD, at: SOFT})
+    position = first.positions()[LOGS]
+    assert (position.metadata.v, position.metadata.config) == (WITH_CHANGES, SOFT.digest[:16])
+    second = engine_of(SOFT)
+    assert second.settings is not None
+    second.settings.learn(changes_of(outputs))
+    found = decode_position(LOGS, position.next_offset, position.encode_metadata())
+    replay_from = second.assign(LOGS, found, 0)
+    outputs += second.process([batch(records.slice(replay_from))]).outputs
+    outputs += second.adopt(setting_of(SOFT, CALIBRATION)).outputs
+    assert essence(outputs) == essence(whole)
+
+
+def test_a_file_changed_while_no_worker_ran_holds_from_the_committed_offset_on(records):
+    first = fresh()
+    outputs = fed(first, records.head(900), [], {0: LOUD})
+    position = first.positions()[LOGS]
+    second = engine_of(SOFT)
+    assert second.settings is not None
+    second.settings.learn(changes_of(outputs))
+    replay_from = second.assign(LOGS, position, 0)
+    assert replay_from < 900
+    early = second.adopt(setting_of(SOFT, CALIBRATION)).outputs
+    assert early == [], "an effect without its position would be one that no replay may believe"
+    outputs += second.process([batch(records.slice(replay_from))]).outputs
+    assert [(each.offset, each.config) for each in changes_of(outputs)] == [(0, LOUD.digest), (900, SOFT.digest)] or (
+        second.adopt(setting_of(SOFT, CALIBRATION)).outputs
+    )
+    assert essence(outputs) == essence(fed(fresh(), records, [], {0: LOUD, 900: SOFT}))
+
+
+def test_a_commit_under_a_configuration_that_nobody_recorded_is_refused(records):
+    first = fresh()
+    fed(first, records.head(900), [], {0: LOUD})
+    with pytest.raises(StateError, match="committed under configuration"):
+        engine_of(SOFT).assign(LOGS, first.positions()[LOGS], 0)
+
+
+def test_a_change_waits_where_a_commit_has_no_room_for_it(records):
+    engine = fresh()
+    plan = {10 * at: CONFIGS[at % 2] for at in range(MOST_CHANGES + 4)}
+    outputs = fed(engine, records.head(400), [], plan)
+    assert len(changes_of(outputs)) == MOST_CHANGES
+    assert len(engine.positions()[LOGS].encode_metadata()) < 4096
