@@ -66,6 +66,6 @@ def test_another_checkpoint_version_is_refused_at_its_topic_partition_and_offset
 
 
 def test_a_newer_version_with_other_fields_is_named_as_newer():
-    metadata = json.dumps({"v": WITH_MARKS + 1, "replay": [1, 2], "state": "elsewhere"})
-    with pytest.raises(StateError, match=rf"^logs\[3\]@17: committed by checkpoint version {WITH_MARKS + 1}"):
+    metadata = json.dumps({"v": WITH_CHANGES + 1, "replay": [1, 2], "state": "elsewhere"})
+    with pytest.raises(StateError, match=rf"^logs\[3\]@17: committed by checkpoint version {WITH_CHANGES + 1}"):
         decode_position(LOGS, 17, metadata)

@@ -11,7 +11,7 @@ from support.demo import HOME, demo_model
 
 YAML = f"""pipeline: reloaded
 source: {{kafka: {{bootstrap_servers: ["127.0.0.1:1"], topic: logs}}}}
-format: {{json: {{timestamp: {{field: ts, format: unix}}, message: msg}}}}
+format: {{json: {{timestamp: {{field: ts, format: epoch_s}}, message: "{{msg}}"}}}}
 entity: {{field: host}}
 bundle: {HOME / "bundle"}
 thresholds: {{default: {{event: {{score: 5.0}}}}}}
