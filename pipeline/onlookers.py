@@ -33,15 +33,13 @@ class Onlookers:
         """All of them and the live page."""
         return Watches((*self.watches, page))
 
-    def reload_told(self) -> Told:
+    def reload_told(self, model: Model) -> Told:
         """Who is told of a configuration that is taken over, or is not."""
-        if self.metrics is None:
+        metrics = self.metrics
+        if metrics is None:
             return Told()
-        collectors = self.metrics.collectors
-        return Told(
-            lambda digest: collectors["longwatch_config_info"].info({"digest": digest[:16]}),
-            collectors["longwatch_reload_failures_total"].inc,
-        )
+        failed = metrics.collectors["longwatch_reload_failures_total"].inc
+        return Told(lambda digest: metrics.configured(model, digest), failed)
 
     def loaded(self, config: Config, model: Model) -> None:
         """The bundle is open."""

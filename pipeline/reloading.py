@@ -101,7 +101,6 @@ def opened_reloader(
 ) -> Reloader | None:
     """Follows the file, and reads it at once on SIGHUP; None where the configuration has no `reload`."""
     if config.reload is None:
-        told.adopted(config.digest)
         return None
     reloader = Reloader(path, overrides, config, model.bundle.calibration, now, told)
     signal.signal(signal.SIGHUP, lambda *_: reloader.ask())

@@ -60,6 +60,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     (f"longwatch_up_info{HERE}", "{{role}} {{pipeline}} {{instance}} {{version}}"),
                     (f"longwatch_bundle_info{HERE}", "bundle {{bundle}} config {{config}}"),
+                    (f"longwatch_config_info{HERE}", "config in force {{digest}}"),
                 ),
             ),
         ),
@@ -108,6 +109,9 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel("Silenced messages a second", ((rate("longwatch_suppressed_total"), "{{instance}}"),), "ops"),
+            Panel(
+                "Refused configurations a second", ((rate("longwatch_reload_failures_total"), "{{instance}}"),), "ops"
+            ),
             Panel("Open windows", ((f"longwatch_open_windows{HERE}", "{{instance}}"),)),
             Panel(
                 "Share of events unlike any in training",

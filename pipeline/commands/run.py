@@ -54,7 +54,7 @@ def run(
     ):
         model = open_model(loaded)
         onlookers.loaded(loaded, model)
-        reloader = opened_reloader(config, overrides, loaded, model, clock.monotonic, onlookers.reload_told())
+        reloader = opened_reloader(config, overrides, loaded, model, clock.monotonic, onlookers.reload_told(model))
         settings = recorded_settings(loaded, model) if reloader is not None else None
         engine = build_engine(loaded, model, instance=name, timed=onlookers.timed, settings=settings)
         opened = _Opening(loaded, engine, clock, _settings(loaded, until_end), instance, observe, reloader)

@@ -46,10 +46,15 @@ class Opened(Generic[Kept]):
     def loaded(self, config: Config, model: Model) -> None:
         """The bundle is open: one of the things that make it ready."""
         _begin_alerts(self.collectors, config)
-        digests = {"bundle": model.bundle.digest, "templates": model.templates.digest, "config": config.digest}
+        self.configured(model, config.digest)
+        self.pulse.opened = True
+
+    def configured(self, model: Model, config: str) -> None:
+        """What the worker goes by from now on."""
+        digests = {"bundle": model.bundle.digest, "templates": model.templates.digest, "config": config}
         short = {name: digest[:16] for name, digest in digests.items()}
         self.collectors["longwatch_bundle_info"].info(short)
-        self.pulse.opened = True
+        self.collectors["longwatch_config_info"].info({"digest": short["config"]})
 
 
 @contextmanager

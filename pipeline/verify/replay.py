@@ -71,9 +71,9 @@ def replay(
         output = unreadable(gap.partition, gap.first, gap.next_offset, gap.reason)
         worker.dead_letter(output, gap.next_offset)
 
-    settings = recorded_settings(config, model, past.changes) if past is not None and past.changes else None
+    recorded = recorded_settings(config, model, past.changes) if past is not None and past.changes else None
     engine = build_engine(
-        config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS, past=past, settings=settings
+        config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS, past=past, settings=recorded
     )
     source = _WithGaps(records, letter)
     settings = WorkerSettings(commit_interval_s=0.0, idle_timeout_ms=window_rules(config.windows).idle_timeout_ms)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwatch.pipeline.checkpoint import VERSION, WITH_CHANGES, WITH_MARKS, Metadata, Position, decode_position
+from longwatch.pipeline.checkpoint import VERSION, WITH_CHANGES, Metadata, Position, decode_position
 from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import NEVER_MS
