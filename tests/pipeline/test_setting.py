@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.assembly import build_engine
-from longwatch.pipeline.checkpoint import WITH_CHANGES, decode_position
+from longwatch.pipeline.checkpoint import WITH_CHANGES, Position, decode_position
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import StateError
@@ -156,3 +156,74 @@ def test_a_change_waits_where_a_commit_has_no_room_for_it(records):
     outputs = fed(engine, records.head(400), [], plan)
     assert len(changes_of(outputs)) == MOST_CHANGES
     assert len(engine.positions()[LOGS].encode_metadata()) < 4096
+
+
+def test_what_silence_closed_before_a_change_keeps_what_was_in_force(records):
+    """Both happen at the offset behind the last record: the change says on which side of the close it lies."""
+    timeout = {"windows.idle_timeout": "1m"}
+    before, after = demo_config(BUSY | timeout), demo_config(BUSY | QUIET | timeout)
+    late = records.with_columns(
+        pl.when(pl.col("offset") >= 700).then(pl.col("timestamp_ms") + 120_000).otherwise(pl.col("timestamp_ms"))
+    )
+    engine = fresh(before)
+    outputs = fed(engine, late.head(700), [], {0: before})
+    closed = engine.close_idle(LOGS).outputs
+    outputs += [*closed, *engine.adopt(setting_of(after, CALIBRATION)).outputs]
+    outputs += engine.process([batch(late.slice(700))]).outputs
+    assert {alert.digests.config for alert in alerts_of(closed)} == {before.digest}
+    assert [(each.offset, each.after_silence) for each in changes_of(outputs)] == [(0, False), (700, True)]
+    assert essence(fed(fresh(after, changes_of(outputs)), late, [300], {})) == essence(outputs)
+
+
+class Crashing:
+    """A worker's life as its store sees it: only what is committed lasts, and each life may have another file."""
+
+    def __init__(self, records: pl.DataFrame) -> None:
+        self.records, self.kept = records, list[Output]()
+        self.position: Position | None = None
+        self.start(LOUD)
+
+    def start(self, config: Config) -> None:
+        self.engine, self.config, self.pending = engine_of(config), config, list[Output]()
+        assert self.engine.settings is not None
+        self.engine.settings.learn(changes_of(self.kept))
+        self.at = self.engine.assign(LOGS, self.position, 0)
+
+    def step(self, size: int) -> None:
+        """One round of the loop."""
+        self.pending += self.engine.adopt(setting_of(self.config, CALIBRATION)).outputs
+        if self.at < len(self.records):
+            self.pending += self.engine.process([batch(self.records.slice(self.at, size))]).outputs
+            self.at = min(self.at + size, len(self.records))
+
+    def commit(self) -> None:
+        if found := self.engine.positions():
+            self.kept += self.pending
+            self.position = decode_position(LOGS, found[LOGS].next_offset, found[LOGS].encode_metadata())
+            self.pending = []
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("step"), st.integers(50, 400)),
+    st.tuples(st.just("commit"), st.none()),
+    st.tuples(st.just("reload"), st.sampled_from(CONFIGS)),
+    st.tuples(st.just("crash"), st.sampled_from(CONFIGS)),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(events=st.lists(EVENTS, max_size=25))
+def test_whatever_crashes_each_alert_is_there_once_under_the_digest_committed_for_its_offset(records, events):
+    worker = Crashing(records)
+    for name, value in events:
+        if name == "reload":
+            worker.config = value
+        else:
+            {"step": worker.step, "crash": worker.start}.get(name, lambda _: worker.commit())(value)
+    while worker.at < len(records):
+        worker.step(500)
+    worker.commit()
+    changes, alerts = changes_of(worker.kept), alerts_of(worker.kept)
+    assert len({(each.alert_id, each.revision) for each in alerts}) == len(alerts)
+    assert [alert.digests.config for alert in alerts] == [in_force(changes, alert) for alert in alerts]
+    assert essence(fed(fresh(LOUD, changes), records, [], {})) == essence(worker.kept)
