@@ -28,8 +28,8 @@ from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past, silencer_for
 from longwatch.pipeline.masking.masker import NOTHING
-from longwatch.pipeline.share import WHOLE, Share
 from longwatch.pipeline.setting import Settings
+from longwatch.pipeline.share import WHOLE, Share
 from longwatch.pipeline.stages import Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.templates import TemplateSet

@@ -12,39 +12,25 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from longwatch.pipeline.alert_builder import NO_SILENCE, Touched
+from longwatch.pipeline.alert_builder import Touched
+from longwatch.pipeline.assigned import Assigned
 from longwatch.pipeline.checkpoint import VERSION, WITH_CHANGES, WITH_MARKS, Metadata, Position
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector
 from longwatch.pipeline.feedback.marks import MarkBook
-from longwatch.pipeline.feedback.silence import MOST_STEPS, Effect, Silence, Silencer, moment_of
+from longwatch.pipeline.feedback.silence import Silencer
 from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, late_reasons, originals
 from longwatch.pipeline.records import Partition, RecordBatch
+from longwatch.pipeline.setting import Setting, Settings
 from longwatch.pipeline.share import WHOLE, Share, num_own
-from longwatch.pipeline.setting import Change, InForce, Setting, Settings
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
 from longwatch.pipeline.windows import Advance, PartitionWindows
 
 RAISE_ALL = Silencer()
-
-
-@dataclass
-class Assigned:
-    """One assigned partition; outputs of records below `committed` were made by an earlier life of the worker."""
-
-    windows: PartitionWindows
-    next_offset: int
-    committed: int
-    partial_below: int = -1
-    moving: MovingThresholds = field(default_factory=MovingThresholds)
-    silence: Silence = NO_SILENCE
-    silence_closed_at: int = -1
-    unsaid: list[Effect | Change] = field(default_factory=list)
-    in_force: InForce | None = None
 
 
 @dataclass
@@ -147,7 +133,7 @@ class Engine:
         batches = [batch for batch in batches if batch.partition in self._assigned and len(batch.frame)]
         digested = [self._digest(batch) for batch in batches]
         touched = [item for part in digested for item in part.touched]
-        result = Result([*self._effects(), *(output for part in digested for output in part.outputs)])
+        result = Result([*self._told(), *(output for part in digested for output in part.outputs)])
         result.num_records = sum(len(batch.frame) for batch in batches) if self._share.leads else 0
         result.num_events = sum(part.num_events for part in digested)
         result.num_unseen = sum(part.num_unseen for part in digested)
@@ -177,41 +163,17 @@ class Engine:
         fill a commit's metadata waits until its oldest open window closes.
         """
         for partition, state in self._assigned.items():
-            timeline = state.silence.timeline
-            if timeline.last >= upto:
-                continue
-            kept = _steps(state, state.windows.replay_point(state.next_offset).offset)
-            if len(kept) >= MOST_STEPS:
-                continue
-            offset = max(state.next_offset, state.committed)
-            after_silence = state.silence_closed_at == offset
-            effect = Effect(partition.topic, partition.topic_id, partition.partition, offset, after_silence, upto)
-            timeline.steps[:] = [*kept, effect.step]
-            state.unsaid.append(effect)
-        return Result(self._effects())
+            state.heed(partition, upto)
+        return Result(self._told())
 
     def adopt(self, setting: Setting) -> Result:
         """Have a configuration in force from here on, in every partition where it is not; recorded as marks are."""
         for partition, state in self._assigned.items():
-            if state.in_force is not None:
-                offset = max(state.next_offset, state.committed)
-                place = (partition, offset, state.silence_closed_at == offset)
-                replay_from = state.windows.replay_point(state.next_offset).offset
-                if (change := state.in_force.change_to(setting, place, replay_from)) is not None:
-                    state.unsaid.append(change)
-        return Result(self._effects())
+            state.adopt(partition, setting)
+        return Result(self._told())
 
-    def _effects(self) -> list[Output]:
-        """What is to be recorded now of where marks and configurations took effect."""
-        told: list[Output] = []
-        for partition, state in self._assigned.items():
-            if state.unsaid and not behind(state):
-                key = str(partition).encode()
-                told += [
-                    Output(_kind(each), partition, each.offset, key, msgspec.json.encode(each)) for each in state.unsaid
-                ]
-                state.unsaid = []
-        return told
+    def _told(self) -> list[Output]:
+        return [output for partition, state in self._assigned.items() for output in state.say(partition)]
 
     def silent_since_ms(self, partition: Partition) -> int | None:
         """Arrival time of the last record of a partition that has open windows; None where nothing waits."""
@@ -243,17 +205,16 @@ class Engine:
     @property
     def rebuilding(self) -> dict[Partition, tuple[int, int]]:
         """Partitions that are not yet where they were committed: the next offset, and the committed one."""
-        return {each: (state.next_offset, state.committed) for each, state in self._assigned.items() if behind(state)}
+        return {each: (state.next_offset, state.committed) for each, state in self._assigned.items() if state.behind}
 
     def positions(self) -> dict[Partition, Position]:
         """Where each partition stands: commit these together with all outputs given so far."""
-        return {partition: self._position(state) for partition, state in self._assigned.items() if not behind(state)}
+        return {partition: self._position(state) for partition, state in self._assigned.items() if not state.behind}
 
     def _position(self, state: Assigned) -> Position:
         point = state.windows.replay_point(state.next_offset)
         moved = state.moving.saved(point.offset) if self._detector.moves else None
-        steps = _steps(state, point.offset)
-        changes, config = _changes(state, point.offset), self._config
+        steps, changes, config = state.steps(point.offset), state.changes(point.offset), self._config
         if state.in_force is not None:
             config = state.in_force.last.digest[:16]
         told = Metadata(
@@ -316,11 +277,6 @@ class Engine:
         return result
 
 
-def behind(state: Assigned) -> bool:
-    """Whether the partition is still being rebuilt: committing it now would move its offset back."""
-    return state.next_offset < state.committed
-
-
 def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[RecordBatch]]:
     """The part of a batch below the committed offset, and the rest; empty parts left out."""
     offsets = batch.frame["offset"].to_numpy()
@@ -330,20 +286,3 @@ def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[
         [RecordBatch(batch.partition, again, committed)] if len(again) else [],
         [RecordBatch(batch.partition, new, batch.next_offset)] if len(new) else [],
     )
-
-
-def _steps(state: Assigned, replay_from: int) -> tuple[tuple[int, int], ...]:
-    """Those that rebuilding what was silenced since then needs."""
-    return state.silence.timeline.since(moment_of(replay_from, after_silence=False))
-
-
-def _changes(state: Assigned, replay_from: int) -> tuple[tuple[int, int, str], ...]:
-    """The same of configurations."""
-    if state.in_force is None:
-        return ()
-    return tuple(step.saved for step in state.in_force.since(moment_of(replay_from, after_silence=False)))
-
-
-def _kind(told: Effect | Change) -> Kind:
-    return Kind.CHANGE if isinstance(told, Change) else Kind.EFFECT
-

@@ -79,7 +79,9 @@ class Stage:
 class Unscored:
     """In the detector's place: the windows are made, and nothing is asked of them."""
 
-    def detect(self, touched: list[Any], *, keep_scores: bool = False) -> tuple[list[Any], list[Any]]:
+    moves = False
+
+    def detect(self, touched: list[Any], moving: Any, *, keep_scores: bool = False) -> tuple[list[Any], list[Any]]:
         """No outputs: all that is new counts as scored."""
         for item in touched:
             item.window.num_scored = len(item.window.columns)

@@ -11,7 +11,8 @@ from typing import Any
 from unittest import mock
 
 from longwatch.pipeline import kafka_client
-from longwatch.pipeline.engine import Assigned, Engine
+from longwatch.pipeline.assigned import Assigned
+from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import FencedError
 from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError

@@ -36,7 +36,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--days", type=float, default=36.0, help="of the demo's log, for parity")
     parser.add_argument("--networks", nargs="*", help="only these, for prefill and step")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="public sets, for labelled and twice")
-    parser.add_argument("--sets", default="adfa_ld,hdfs_sequences,ait_ads", help="for labelled and twice; twice knows demo too")
+    parser.add_argument(
+        "--sets", default="adfa_ld,hdfs_sequences,ait_ads", help="for labelled and twice; twice knows demo too"
+    )
     parser.add_argument("--steps", type=int, default=300, help="of training, for labelled and twice")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""`optimize` twice on a labelled set and on the demo's normal days: is the chosen point on the front, and the same again?"""
+"""`optimize` twice on each set: is the chosen point on the front, and the same again?"""
 
 import argparse
 import shutil
