@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from importlib.util import find_spec
 
 import pytest
 
@@ -12,8 +13,9 @@ from support.demo import demo_model
 from support.descendants import addresses_listened_on, descendant_named, descendants
 from support.parts import alone, config_of
 
-pytest.importorskip("ray", reason="Ray is not installed here: `make test-ray`")
+# Not imported here: Ray reads its environment as it is imported, and the pool sets it before.
 pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed here: `make test-ray`"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
