@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,6 +34,7 @@ from longwatch.pipeline.template_columns import TemplateColumns
 from longwatch.pipeline.why.case import Case, case_of
 from longwatch.pipeline.why.deletion import NUM_CAUSES, candidates, causes, scores_without
 
+ROOT = Path(__file__).resolve().parents[2]
 DRAWS = 4
 ORDERED_HOST = "pay-eu-01"
 
@@ -106,7 +110,18 @@ def main() -> None:
         began = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             figures = measure(seed, Path(folder) / "day")
-        print(json.dumps(figures | {"cpu_s": round(time.process_time() - began, 1)}), flush=True)
+        took = {"cpu_s": round(time.process_time() - began, 1)}
+        print(json.dumps({"benchmark": "deletion", **figures, **took, **about()}), flush=True)
+
+
+def about() -> dict[str, object]:
+    """The commit and the machine that a line is of."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT)
+    return {
+        "commit": commit.stdout.strip() or "unknown",
+        "device": f"{platform.machine()} CPU, {platform.python_version()}",
+        "versions": {name: version(name) for name in ("onnxruntime", "polars", "numpy")},
+    }
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from longwatch.pipeline.kafka_settings import KafkaSettings
 from longwatch.pipeline.kafka_topics import describe_topic
 from longwatch.pipeline.labels import read_labels
 from longwatch.pipeline.records import RECORD_SCHEMA
-from longwatch.pipeline.report import Slice
+from longwatch.pipeline.report import Slice, windows_of
 from longwatch.pipeline.template_columns import TemplateColumns
 from support.datasets import ROOT as DATA
 from support.kafka_broker import KafkaForTests, running_broker
@@ -136,7 +136,8 @@ def judge(config: Config, model: Model, half: Half, folder: Path) -> tuple[dict[
     out = folder / "backtest"
     done = replay_history(config, model, [half.log], None, None, out)
     middle_ms = int(half.middle.timestamp() * 1000)
-    figures = report(done, model, read_labels(DATA / "hdfs_raw" / "labels.csv"), Slice(start_ms=middle_ms), out)
+    later = Slice(start_ms=middle_ms).keep(windows_of(done.scores, done.alerts))
+    figures = report(done, model, read_labels(DATA / "hdfs_raw" / "labels.csv"), later, out)
     sys.stderr.write(render(figures) + "\n")
     return figures, messages(done)
 
