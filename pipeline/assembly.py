@@ -11,6 +11,7 @@ from longwatch.model.scorer import (
     Backend,
     Bundle,
     Calibration,
+    Device,
     Pace,
     Scorer,
     ScorerUnavailableError,
@@ -54,17 +55,18 @@ def open_model(config: Config) -> Model:
     Raises:
         BundleUnusableError: not there, changed since it was written, or no backend installed that can read it.
     """
-    return model_at(config.require_bundle(), config.scorer.backend, config.scorer.threads)
+    scorer = config.scorer
+    return model_at(config.require_bundle(), scorer.backend, scorer.threads, scorer.device)
 
 
-def model_at(path: Path, backend: Backend = "auto", threads: int = 1) -> Model:
+def model_at(path: Path, backend: Backend = "auto", threads: int = 1, device: Device = "auto") -> Model:
     """The bundle in that folder and a scorer for it; raises BundleUnusableError as `open_model` does."""
     if not path.is_dir():
         hint = "`longwatch train pipeline.yaml --out bundle` makes one; `bundle:` in the YAML names its folder"
         raise BundleUnusableError(f"{path}: no such folder, expected a model bundle", hint=hint)
     try:
         bundle = open_bundle(path)
-        scorer = open_scorer(bundle, backend, threads)
+        scorer = open_scorer(bundle, backend, threads, device)
         return Model(bundle, scorer, TemplateSet.from_json(bundle.template_set_json))
     except ValueError as error:
         raise BundleUnusableError(

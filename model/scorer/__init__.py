@@ -20,6 +20,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Calibration",
+    "Device",
     "Evidence",
     "Pace",
     "Recalibration",
@@ -32,9 +33,14 @@ __all__ = [
     "template_id",
 ]
 
-Backend = Literal["auto", "onnx", "torch"]
-Device = Literal["cpu", "cuda"]
-INSTALL = {"onnx": ("onnxruntime", "longwatch[cpu]"), "torch": ("torch", "longwatch[train]")}
+Backend = Literal["auto", "onnx", "torch", "triton"]
+Device = Literal["auto", "cpu", "cuda"]
+INSTALL = {
+    "onnx": ("onnxruntime", "longwatch[cpu]"),
+    "torch": ("torch", "longwatch[train]"),
+    "triton": ("triton", "longwatch[gpu]"),
+}
+AUTOMATIC = ("onnx", "torch")
 
 
 class Scorer(Protocol):
@@ -47,25 +53,31 @@ class Scorer(Protocol):
         ...
 
 
-def open_scorer(bundle: Bundle, backend: Backend = "auto", threads: int = 1, device: Device = "cpu") -> Scorer:
+def open_scorer(bundle: Bundle, backend: Backend = "auto", threads: int = 1, device: Device = "auto") -> Scorer:
     """Scorer of a bundle; auto is ONNX Runtime where it is installed, else torch.
 
-    threads: CPU threads of one score call. device: cuda asks for the GPU and raises where there is none.
+    threads: CPU threads of one score call. device: cuda asks for the GPU and raises where there is none; auto is the
+    GPU for triton, which runs nowhere else, and the CPU for the others.
     """
     chosen = _choose(backend)
+    if chosen == "triton":
+        from longwatch.model.scorer.triton import TritonScorer
+
+        return TritonScorer(bundle, device)
+    there = "cpu" if device == "auto" else device
     if chosen == "onnx":
         from longwatch.model.scorer.onnx import OnnxScorer
 
-        return OnnxScorer(bundle, threads, device)
+        return OnnxScorer(bundle, threads, there)
     from longwatch.model.scorer.torch import TorchScorer
 
-    return TorchScorer(bundle, threads, device)
+    return TorchScorer(bundle, threads, there)
 
 
 def _choose(backend: str) -> str:
     if backend not in ("auto", *INSTALL):
-        raise ValueError(f"backend: expected auto, onnx or torch, found {backend!r}")
-    wanted = list(INSTALL) if backend == "auto" else [backend]
+        raise ValueError(f"backend: expected auto, onnx, torch or triton, found {backend!r}")
+    wanted = AUTOMATIC if backend == "auto" else (backend,)
     for name in wanted:
         if find_spec(INSTALL[name][0]) is not None:
             return name

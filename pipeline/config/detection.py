@@ -49,10 +49,14 @@ class Windows(Model):
 
 
 class Scorer(Model):
-    """What computes the scores; none of it changes them."""
+    """What computes the scores; none of it changes them, but for the last digits that a backend rounds to."""
 
-    backend: Literal["auto", "onnx", "torch"] = Field(
-        default="auto", description="auto takes the fastest one installed."
+    backend: Literal["auto", "onnx", "torch", "triton"] = Field(
+        default="auto",
+        description="auto is onnx, or torch where ONNX Runtime is not installed. triton rounds weights to float16.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto is a CUDA device for triton, and the CPU for onnx and torch."
     )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads for one worker.")
     gather_records: int = Field(

@@ -49,7 +49,7 @@ def test_auto_takes_onnx_where_it_is(bundle):
 
 
 def test_an_unknown_backend_is_refused(bundle):
-    with pytest.raises(ValueError, match="backend: expected auto, onnx or torch, found 'tpu'"):
+    with pytest.raises(ValueError, match="backend: expected auto, onnx, torch or triton, found 'tpu'"):
         open_scorer(bundle, "tpu")
 
 

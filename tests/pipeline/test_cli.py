@@ -221,6 +221,8 @@ CALLS = [
             "labels": Path("l.csv"),
             "out": Path("o"),
             "marks": None,
+            "engine": "local",
+            "processes": None,
         },
     ),
     (

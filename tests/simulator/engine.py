@@ -21,6 +21,7 @@ from longwatch.pipeline.decode import Decoded
 from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.records import EVENT_SCHEMA, REJECT_SCHEMA
+from longwatch.pipeline.share import WHOLE, Share
 from support.windows import TEMPLATES, make_tokens
 
 WORDS = TEMPLATES[:8]
@@ -48,7 +49,7 @@ class ShortLines:
 class Words:
     """Template columns of messages that are a number: the place of their text in `WORDS`."""
 
-    def add(self, events: pl.DataFrame) -> pl.DataFrame:
+    def add(self, events: pl.DataFrame, _share: Share = WHOLE) -> pl.DataFrame:
         places = [int(message) % len(WORDS) for message in events["message"]]
         return events.with_columns(
             pl.Series("template_id", [IDS[place] for place in places], pl.UInt64),

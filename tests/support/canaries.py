@@ -55,7 +55,8 @@ def canary_log(canaries: Canaries, lines: list[str]) -> list[str]:
     for at, text in enumerate(canaries.lines):
         place = 400 + 60 * at
         stamp = log[place].split(" ", 1)[0]
-        log.insert(place, f"{stamp} ERROR web-01 app: {text}")
+        # An alert names five events: on one host alone most canaries would be in none.
+        log.insert(place, f"{stamp} ERROR web-0{1 + at % 6} app: {text}")
         log.insert(place + 1, f"no header: {text}")
         log.insert(place + 2, f"2026-11-01T00:00:00.000Z ERROR web-01 app: {text}")
     host = canaries.planted[0]

@@ -36,7 +36,7 @@ def _fed(book: MarkBook, spare: int) -> tuple[Output, ...]:
     engine = build_engine(demo_config(BUSY), demo_model(), instance=f"w{spare}", spare_top_events=spare, past=past)
     outputs: list[Output] = []
     for partition, hours in zip(PARTITIONS, ((9, 10), (10, 11)), strict=True):
-        lines = [line.encode() for line in demo_frame(hours)["line"].head(800)]
+        lines = [line.encode() for line in demo_frame(hours)["line"].head(1500)]
         lines.insert(100, b"no header here")
         lines.insert(500, lines[10])
         engine.assign(partition, None, 0)

@@ -1,0 +1,119 @@
+"""The Triton scorer, in the interpreter: the network's scores, and the same bits whatever they are packed with."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from longwatch.model.bundle import Bundle, write_bundle
+from longwatch.model.config import ModelConfig, TrainConfig
+from longwatch.model.dataset import select_windows
+from longwatch.model.scorer import ScorerUnavailableError, WindowTokens, open_scorer
+from longwatch.model.scorer.batching import cut
+from longwatch.model.scorer.torch import TorchScorer
+from longwatch.model.scorer.triton import TritonScorer, packed_batches, packed_rows
+from support.bundles import make_parts, train_tiny
+from support.windows import make_tokens
+
+CONFIG = ModelConfig(
+    d_model=64, num_heads=2, num_kv_heads=1, layers=("sliding(12)", "sliding(12)"), block_size=8, word_buckets=256
+)
+QUICK = TrainConfig(max_steps=4, tokens_per_batch=1024, validation_every=4, device="cpu", learning_rate=5e-3)
+LENGTHS = [1, 50, 0, 9, 1]
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for the interpreter; ops/gpu_checks has a GPU")
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Trained, with heads as wide as the kernels take them."""
+    parts = make_parts(train_tiny(CONFIG, QUICK), b"")
+    return write_bundle(Path(tmp_path_factory.mktemp("bundles")) / "wide", parts, "2026-01-01T00:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def scorer(wide: Bundle) -> TritonScorer:
+    return TritonScorer(wide, token_budget=64)
+
+
+@pytest.fixture(scope="module")
+def tokens() -> WindowTokens:
+    return make_tokens(LENGTHS, seed=5, novel_share=0.05, end=True)
+
+
+@pytest.fixture(scope="module")
+def scores(scorer: TritonScorer, tokens: WindowTokens) -> NDArray[np.float32]:
+    return scorer.score(tokens)
+
+
+def part(tokens: WindowTokens, window: int, length: int, scored: int) -> WindowTokens:
+    """The first tokens of a window, some of them scored before."""
+    first = int(tokens.cu_seqlens[window])
+    names = ("template_id", "gap_ms", "parameter_chars")
+    columns = {name: vars(tokens)[name][first : first + length] for name in names}
+    bounds = np.array([0, length], np.int32)
+    return WindowTokens(**columns, cu_seqlens=bounds, scored=np.array([scored], np.int32), templates=tokens.templates)
+
+
+def test_scores_are_those_of_torch_up_to_the_rounding_of_weights(wide, tokens, scores):
+    expected = TorchScorer(wide).score(tokens)
+    assert scores.dtype == np.float32
+    assert np.abs(scores - expected).max() < 0.02
+    assert np.corrcoef(scores, expected)[0, 1] > 0.9999
+
+
+def test_scores_in_float32_are_torchs(wide, tokens):
+    exact = TritonScorer(wide, dtype=torch.float32).score(tokens)
+    assert np.abs(exact - TorchScorer(wide).score(tokens)).max() < 1e-4
+
+
+def test_a_windows_scores_have_the_same_bits_alone_and_among_others(scorer, tokens, scores):
+    for window in (1, 3):
+        alone = scorer.score(select_windows(tokens, np.array([window])))
+        first, last = tokens.cu_seqlens[window : window + 2]
+        assert np.array_equal(alone, scores[first:last])
+
+
+def test_a_window_that_came_in_parts_has_the_scores_of_the_whole(scorer, tokens, scores):
+    first, last = tokens.cu_seqlens[1:3]
+    bounds = [0, 1, 40, int(last - first)]
+    steps = [scorer.score(part(tokens, 1, end, begin)) for begin, end in pairwise(bounds)]
+    assert np.array_equal(np.concatenate(steps), scores[first:last])
+
+
+def test_nothing_to_score_gives_no_scores(scorer):
+    assert scorer.score(make_tokens([5], scored=[5])).shape == (0,)
+
+
+@pytest.mark.parametrize("budget", [1, 64, 10_000])
+def test_pieces_are_packed_whole_once_and_within_the_budget(budget):
+    some = make_tokens([100, 0, 1, 300, 7], scored=[3, 0, 0, 290, 0])
+    pieces = cut(some, 8, 24, 256)
+    batches = list(packed_batches(pieces, budget))
+    assert np.concatenate([batch.first for batch in batches]).tolist() == pieces.first.tolist()
+    assert all(len(batch.first) == 1 or batch.length.sum() <= budget for batch in batches)
+    packed = [packed_rows(batch) for batch in batches]
+    wanted = np.concatenate([rows[which] for rows, _, which in packed])
+    assert wanted.tolist() == make_tokens([100, 0, 1, 300, 7], scored=[3, 0, 0, 290, 0]).unscored_rows().tolist()
+    assert all(
+        np.diff(bounds).tolist() == batch.length.tolist() for batch, (_, bounds, _) in zip(batches, packed, strict=True)
+    )
+
+
+def test_heads_that_the_kernels_do_not_take_are_refused_with_advice(bundle):
+    with pytest.raises(ScorerUnavailableError, match="16 wide, expected one of 32, 64, 128; use backend torch"):
+        open_scorer(bundle, "triton")
+
+
+def test_without_a_gpu_it_is_refused_with_advice(wide, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(ScorerUnavailableError, match="no CUDA device here; use backend onnx or torch"):
+        open_scorer(wide, "triton")
+
+
+def test_the_cpu_is_refused_for_it(wide):
+    with pytest.raises(ScorerUnavailableError, match="not with device: cpu"):
+        open_scorer(wide, "triton", device="cpu")
