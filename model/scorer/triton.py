@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from longwatch.kernels.triton_impl.attention import WIDTHS
 from longwatch.model.bundle import Bundle
 from longwatch.model.scorer.batching import Pieces, TokenColumns, cut
 from longwatch.model.scorer.torch import load_network
@@ -15,6 +14,7 @@ from longwatch.model.scorer.unavailable import ScorerUnavailableError
 from longwatch.model.stream import EventRows, StreamNetwork
 from longwatch.model.tokens import WindowTokens
 
+WIDTHS = (16, 32, 64, 128)  # of a head
 TOKEN_BUDGET = 1 << 18  # tokens of one run through the network
 CELL_BUDGET = 1 << 16  # tokens of one piece: it decides where windows are cut, so on it hang the scores' last bits
 

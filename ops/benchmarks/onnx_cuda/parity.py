@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,16 +59,19 @@ def backends(bundle: Bundle, arguments: argparse.Namespace) -> dict[str, Callabl
         f"onnxruntime {device} float32": lambda: OnnxScorer(bundle, arguments.threads, device).score
     }
     if device == "cuda":
-        import torch
-
-        from ops.benchmarks.onnx_cuda.triton import TritonScorer
-
         found |= {
             "torch cuda float32": lambda: TorchScorer(bundle, arguments.threads, device).score,
-            "triton bfloat16": lambda: TritonScorer(bundle, torch.bfloat16).score,
-            "triton float32": lambda: TritonScorer(bundle, torch.float32).score,
+            **{f"triton {name}": partial(triton_score, bundle, name) for name in ("float16", "bfloat16", "float32")},
         }
     return found
+
+
+def triton_score(bundle: Bundle, dtype: str) -> Score:
+    import torch
+
+    from longwatch.model.scorer.triton import TritonScorer
+
+    return TritonScorer(bundle, dtype=getattr(torch, dtype)).score
 
 
 def timed(score: Score, tokens: WindowTokens, rounds: int) -> tuple[Scores, float]:

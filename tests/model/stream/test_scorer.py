@@ -1,7 +1,7 @@
 """The Triton scorer, in the interpreter: the network's scores, and the same bits whatever they are packed with."""
 
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,34 +9,22 @@ import torch
 from numpy.typing import NDArray
 
 from longwatch.model.bundle import Bundle, write_bundle
-from longwatch.model.config import ModelConfig, TrainConfig
 from longwatch.model.dataset import select_windows
 from longwatch.model.scorer import ScorerUnavailableError, WindowTokens, open_scorer
 from longwatch.model.scorer.batching import cut
 from longwatch.model.scorer.torch import TorchScorer
 from longwatch.model.scorer.triton import TritonScorer, packed_batches, packed_rows
-from support.bundles import make_parts, train_tiny
+from support.bundles import QUICK, TINY, make_parts, train_tiny
 from support.windows import make_tokens
 
-CONFIG = ModelConfig(
-    d_model=64, num_heads=2, num_kv_heads=1, layers=("sliding(12)", "sliding(12)"), block_size=8, word_buckets=256
-)
-QUICK = TrainConfig(max_steps=4, tokens_per_batch=1024, validation_every=4, device="cpu", learning_rate=5e-3)
 LENGTHS = [1, 50, 0, 9, 1]
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for the interpreter; ops/gpu_checks has a GPU")
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Trained, with heads as wide as the kernels take them."""
-    parts = make_parts(train_tiny(CONFIG, QUICK), b"")
-    return write_bundle(Path(tmp_path_factory.mktemp("bundles")) / "wide", parts, "2026-01-01T00:00:00Z")
-
-
-@pytest.fixture(scope="module")
-def scorer(wide: Bundle) -> TritonScorer:
-    return TritonScorer(wide, token_budget=64)
+def scorer(bundle: Bundle) -> TritonScorer:
+    return TritonScorer(bundle, token_budget=64)
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +46,16 @@ def part(tokens: WindowTokens, window: int, length: int, scored: int) -> WindowT
     return WindowTokens(**columns, cu_seqlens=bounds, scored=np.array([scored], np.int32), templates=tokens.templates)
 
 
-def test_scores_are_those_of_torch_up_to_the_rounding_of_weights(wide, tokens, scores):
-    expected = TorchScorer(wide).score(tokens)
+def test_scores_are_those_of_torch_up_to_the_rounding_of_weights(bundle, tokens, scores):
+    expected = TorchScorer(bundle).score(tokens)
     assert scores.dtype == np.float32
     assert np.abs(scores - expected).max() < 0.02
     assert np.corrcoef(scores, expected)[0, 1] > 0.9999
 
 
-def test_scores_in_float32_are_torchs(wide, tokens):
-    exact = TritonScorer(wide, dtype=torch.float32).score(tokens)
-    assert np.abs(exact - TorchScorer(wide).score(tokens)).max() < 1e-4
+def test_scores_in_float32_are_torchs(bundle, tokens):
+    exact = TritonScorer(bundle, dtype=torch.float32).score(tokens)
+    assert np.abs(exact - TorchScorer(bundle).score(tokens)).max() < 1e-4
 
 
 def test_a_windows_scores_have_the_same_bits_alone_and_among_others(scorer, tokens, scores):
@@ -103,17 +91,20 @@ def test_pieces_are_packed_whole_once_and_within_the_budget(budget):
     )
 
 
-def test_heads_that_the_kernels_do_not_take_are_refused_with_advice(bundle):
-    with pytest.raises(ScorerUnavailableError, match="16 wide, expected one of 32, 64, 128; use backend torch"):
+def test_heads_that_the_kernels_do_not_take_are_refused_with_advice(tmp_path):
+    narrow = replace(TINY, d_model=16)
+    parts = make_parts(train_tiny(narrow, replace(QUICK, max_steps=1)), b"")
+    bundle = write_bundle(tmp_path / "narrow", parts, "2026-01-01T00:00:00Z")
+    with pytest.raises(ScorerUnavailableError, match="8 wide, expected one of 16, 32, 64, 128; use backend torch"):
         open_scorer(bundle, "triton")
 
 
-def test_without_a_gpu_it_is_refused_with_advice(wide, monkeypatch):
+def test_without_a_gpu_it_is_refused_with_advice(bundle, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET")
     with pytest.raises(ScorerUnavailableError, match="no CUDA device here; use backend onnx or torch"):
-        open_scorer(wide, "triton")
+        open_scorer(bundle, "triton")
 
 
-def test_the_cpu_is_refused_for_it(wide):
+def test_the_cpu_is_refused_for_it(bundle):
     with pytest.raises(ScorerUnavailableError, match="not with device: cpu"):
-        open_scorer(wide, "triton", device="cpu")
+        open_scorer(bundle, "triton", device="cpu")
