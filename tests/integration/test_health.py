@@ -136,7 +136,7 @@ def test_a_second_worker_takes_its_share_and_both_say_so(kafka, live):
 
 
 def embedded(folder: Path) -> Path:
-    """Prints its alerts, hundreds of them."""
+    """Prints its alerts, more than fit into a pipe."""
     (folder / "demo.log").write_text("".join(f"{line}\n" for line in demo_frame((9, 13))["line"]))
     text = (HOME / "demo.yaml").read_text().replace("bundle: bundle", f"bundle: {HOME / 'bundle'}")
     path = folder / "pipeline.yaml"
@@ -149,9 +149,9 @@ def embedded(folder: Path) -> Path:
 def test_a_sink_that_blocks_makes_a_worker_unready_and_then_sick(tmp_path):
     """Nobody reads its standard output: the loop stands still in its commit, and the endpoint says so."""
     log = tmp_path / "worker.log"
-    low = "thresholds.default.event.false_alarms_per_day=400"
+    many = ("thresholds.default.event.false_alarms_per_day=400", "windows.max_events=200", "windows.overlap=32")
     with log.open("wb") as out:
-        words = [str(LONGWATCH), "run", str(embedded(tmp_path)), "--set", low]
+        words = [str(LONGWATCH), "run", str(embedded(tmp_path)), *(word for each in many for word in ("--set", each))]
         worker = subprocess.Popen(words, stderr=out, stdout=subprocess.PIPE)
     try:
         address = address_in(log)
