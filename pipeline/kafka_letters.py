@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from longwatch.pipeline.dead_letters import DeadLetter
@@ -20,9 +21,10 @@ class LetterBox:
     """All of a topic that is there when it is opened, committed records only, partition by partition."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
-        self._settings = settings
+        # Read as columns, records would have no headers.
+        self._settings = replace(settings, columns=False)
         self._topic = describe_topic(settings, topic)
-        self._reader = Reader(settings, self._topic, _lost, _unreadable, Watchdog(), group=False)
+        self._reader = Reader(self._settings, self._topic, _lost, _unreadable, Watchdog(), group=False)
 
     def letters(self, since_ms: int | None = None) -> Iterator[DeadLetter]:
         """Every letter, those written before `since_ms` left out where the log knows how."""
