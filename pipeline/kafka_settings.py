@@ -21,7 +21,8 @@ class KafkaSettings:
     How long a call may block is said here and nowhere else. A request is given up after `request_timeout_ms`, and so is
     an unanswered join; a connection is tried for `connect_timeout_ms` and again after at most `reconnect_ms`; a commit
     takes `commit_seconds`, any other call `answer_ms`, and the worker goes on from there. What outlives even
-    `call_deadline_seconds` ends the process (exit 75). Together they leave a healed network 30 s to show.
+    `call_deadline_seconds` ends the process (exit 75). Together they leave a healed network 30 s to show, though one
+    connection after another may turn out dead: the group's, its coordinator's, the producer's, its coordinator's.
     """
 
     bootstrap_servers: tuple[str, ...]
@@ -37,7 +38,7 @@ class KafkaSettings:
     max_poll_interval_ms: int = 300_000
     transaction_timeout_ms: int = 15_000
     delivery_timeout_ms: int = 30_000
-    request_timeout_ms: int = 10_000
+    request_timeout_ms: int = 6_000
     connect_timeout_ms: int = 10_000
     reconnect_ms: int = 1_000
     linger_ms: int = 5

@@ -89,12 +89,21 @@ class KafkaForTests:
         options = {"isolation_level": isolation_level, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap_servers, group_id=None, **options)
         try:
-            partitions = [TopicPartition(topic, each) for each in sorted(consumer.partitions_for_topic(topic))]
+            partitions = _partitions(consumer, topic)
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
             return _read_to(consumer, consumer.end_offsets(partitions))
         finally:
             consumer.close()
+
+
+def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """All of the topic's; a broker that has just started may not know them yet."""
+    deadline = time.monotonic() + 30
+    while not (numbers := consumer.partitions_for_topic(topic)):
+        assert time.monotonic() < deadline, f"no partitions of {topic} are known"
+        consumer.topics()  # asks for the metadata again
+    return [TopicPartition(topic, each) for each in sorted(numbers)]
 
 
 def _read_to(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> list[ConsumerRecord]:
