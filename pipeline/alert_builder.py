@@ -24,7 +24,7 @@ from longwatch.pipeline.alerts import (
 )
 from longwatch.pipeline.carriers import carriers
 from longwatch.pipeline.detection import AlertKind, Detection
-from longwatch.pipeline.feedback.silence import Carrier, Silence, Subject
+from longwatch.pipeline.feedback.silence import Carrier, Silence, Subject, moment_of
 from longwatch.pipeline.masking.alert import masked
 from longwatch.pipeline.masking.masker import NOTHING, Masker
 from longwatch.pipeline.packing import END_ID
@@ -50,6 +50,16 @@ class Touched:
     partial: bool = False
     silence: Silence = NO_SILENCE
     in_force: InForce | None = None
+
+    @property
+    def since(self) -> int:
+        """The moment from which this bundle judges: what it would have raised before, nobody is told."""
+        return -1 if self.in_force is None else self.in_force.since
+
+    @property
+    def swapped_at(self) -> int | None:
+        """Where it took over this window from another; None where the window began under it."""
+        return self.since // 2 if moment_of(self.window.first_offset, after_silence=True) < self.since else None
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class AlertBuilder:
         rule_kind = f"{message.rule}/{message.kind}"
         alert = Alert(
             schema=SCHEMA,
-            alert_id=AlertKey(partition, window.entity, window.first_offset, rule_kind).alert_id,
+            alert_id=AlertKey(partition, window.entity, window.first_offset, rule_kind, item.swapped_at).alert_id,
             revision=message.revision,
             lifecycle=message.lifecycle,
             rule=message.rule,
@@ -121,6 +131,7 @@ class AlertBuilder:
             instance=self.instance,
             pattern=subject.pattern,
             suppressed_by=suppressed_by or msgspec.UNSET,
+            swapped_at=msgspec.UNSET if item.swapped_at is None else item.swapped_at,
         )
         return masked(alert, self.masker)
 

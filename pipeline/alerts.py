@@ -89,7 +89,8 @@ class Digests(msgspec.Struct, frozen=True):
 class Alert(msgspec.Struct, frozen=True, omit_defaults=False):
     """One message of an alert's life; `alert_id` and `revision` together are unique, whatever crashed in between.
 
-    `pattern` names what carries it, for a mark to recognise; `suppressed_by` is there only where something silenced it.
+    `pattern` names what carries it, for a mark to recognise; `suppressed_by` is there only where something silenced it,
+    `swapped_at` only where another bundle took over its open window at that offset.
     """
 
     schema: str
@@ -109,6 +110,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=False):
     instance: str
     pattern: list[str] = []
     suppressed_by: str | msgspec.UnsetType = msgspec.UNSET
+    swapped_at: int | msgspec.UnsetType = msgspec.UNSET
 
     def encode(self) -> bytes:
         """Alert as JSON, fields in the order of the schema."""
@@ -117,12 +119,16 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=False):
 
 @dataclass(frozen=True)
 class AlertKey:
-    """What makes two messages the same alert: digests are no part of it, so that an upgrade does not page twice."""
+    """What makes two messages the same alert: digests are no part of it, so that an upgrade does not page twice.
+
+    A window that another bundle took over amid it has alerts of its own from there on: `swapped_at` is that offset.
+    """
 
     partition: Partition
     entity: str
     first_offset: int
     rule: str
+    swapped_at: int | None = None
 
     @property
     def alert_id(self) -> str:
@@ -133,6 +139,7 @@ class AlertKey:
             self.entity,
             str(self.first_offset),
             self.rule,
+            *([] if self.swapped_at is None else [f"swapped at {self.swapped_at}"]),
         )
         encoded = b"".join(len(raw).to_bytes(4, "big") + raw for raw in (_bytes(part) for part in parts))
         return blake2b(encoded, digest_size=16).hexdigest()

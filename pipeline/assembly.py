@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past, silencer_for
-from longwatch.pipeline.masking.masker import NOTHING
+from longwatch.pipeline.masking.masker import NOTHING, Masker
+from longwatch.pipeline.reading import Reading
 from longwatch.pipeline.setting import Settings
 from longwatch.pipeline.share import WHOLE, Share
 from longwatch.pipeline.stages import Timed, untimed
@@ -108,11 +109,42 @@ def build_engine(
     `share` of the entities is all that it answers for.
     Outputs leave masked; only who joins them with labels and scores, and masks them later, asks for them as they are.
     """
-    bundle, masker = model.bundle, config.masking.masker() if masked else NOTHING
-    digests = Digests(bundle.digest, config.digest, model.templates.digest)
+    masker = config.masking.masker() if masked else NOTHING
+
+    def reading(model: Model, rules: Sequence[Rule] = ()) -> Reading:
+        return reading_of(config, model, rules, instance, spare_top_events, masker, timed)
+
+    own = reading(model, list(rules_for(config, model.bundle.calibration)))
+    return Engine(
+        decoder_for(config.format, config.entity),
+        own.templates,
+        window_rules(config.windows),
+        own.detector,
+        (model.bundle.digest, config.digest),
+        keep_scores=keep_scores,
+        silencer=silencer_for(config, past or Past()),
+        timed=timed,
+        masker=masker,
+        share=share,
+        settings=settings,
+        readings=None if settings is None else lambda bundle: reading(settings.bundles.model(bundle)),
+    )
+
+
+def reading_of(
+    config: Config,
+    model: Model,
+    rules: Sequence[Rule],
+    instance: str,
+    spare_top_events: int,
+    masker: Masker,
+    timed: Timed,
+) -> Reading:
+    """What reads and judges events by this model; under settings, their rules decide and none are needed here."""
+    bundle = model.bundle
     templates = TemplateColumns(model.templates, bundle.vocabulary.templates)
     builder = AlertBuilder(
-        digests,
+        Digests(bundle.digest, config.digest, model.templates.digest),
         templates.texts,
         bundle.evidence.names,
         config.alerts.top_events + spare_top_events,
@@ -121,21 +153,8 @@ def build_engine(
         bundle.successors,
         masker,
     )
-    rules = list(rules_for(config, bundle.calibration))
     detector = Detector(model.scorer, bundle.evidence, bundle.calibration, rules, builder, timed)
-    return Engine(
-        decoder_for(config.format, config.entity),
-        templates,
-        window_rules(config.windows),
-        detector,
-        (bundle.digest, config.digest),
-        keep_scores=keep_scores,
-        silencer=silencer_for(config, past or Past()),
-        timed=timed,
-        masker=masker,
-        share=share,
-        settings=settings,
-    )
+    return Reading(bundle.digest[:16], templates, detector)
 
 
 def rules_for(config: Config, calibration: Calibration) -> Iterator[Rule]:

@@ -11,10 +11,10 @@ from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.moving import Moved
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.records import Partition
-from longwatch.pipeline.setting import Saved
+from longwatch.pipeline.setting import Saved, named
 from longwatch.pipeline.window_state import NEVER_MS
 
-VERSION, WITH_MARKS, WITH_CHANGES = 1, 2, 3
+VERSION, WITH_MARKS, WITH_CHANGES, WITH_BUNDLES = 1, 2, 3, 4
 """A commit under marks or changes has a version of its own: who does not know of them must not go on from it."""
 
 
@@ -25,7 +25,8 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     watermark and the search for silence go on; `bundle` and `config` are the digests (first 16 hex digits) that the
     outputs up to here were made with. `moved` is where thresholds that follow the stream stand. `marks` are the steps
     (moment, how much of the log of marks is in force from it on) that are needed to rebuild what was silenced since
-    `replay_from`, and `settings` those of configurations: (moment, number, digest).
+    `replay_from`, and `settings` those of configurations: (moment, number, configuration/bundle). Version 3 lacks the
+    bundle: there it was one all along.
     """
 
     v: int
@@ -45,8 +46,9 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def changes(self) -> tuple[Saved, ...]:
-        """`settings`, empty where there are none."""
-        return () if self.settings is msgspec.UNSET else self.settings
+        """`settings`, empty where there are none, each with its bundle."""
+        found = () if self.settings is msgspec.UNSET else self.settings
+        return tuple((at, number, name if "/" in name else named(name, self.bundle)) for at, number, name in found)
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
         return Position(next_offset, Metadata(VERSION, next_offset, NEVER_MS, "", ""))
     try:
         version = msgspec.json.decode(metadata, type=_Version).v
-        if version in (VERSION, WITH_MARKS, WITH_CHANGES):
+        if version in (VERSION, WITH_MARKS, WITH_CHANGES, WITH_BUNDLES):
             return Position(next_offset, msgspec.json.decode(metadata, type=Metadata))
     except msgspec.DecodeError as error:
         raise StateError(
@@ -86,7 +88,7 @@ def decode_position(partition: Partition, next_offset: int, metadata: str) -> Po
         ) from error
     raise StateError(
         f"{partition}@{next_offset}: committed by checkpoint version {version}, this longwatch reads {VERSION} "
-        f"to {WITH_CHANGES}",
+        f"to {WITH_BUNDLES}",
         hint="run the longwatch version that committed it, or a newer one",
     )
 

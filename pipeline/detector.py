@@ -73,7 +73,7 @@ class Detector:
         self._scorer = scorer
         self._evidence = evidence
         self._calibration = calibration
-        self._setting = Setting(builder.digests.config, tuple(rules))
+        self._setting = Setting(builder.digests.config, builder.digests.bundle, tuple(rules))
         self._builder = builder
         self._timed = timed
 
@@ -225,6 +225,10 @@ class Detector:
         """One message, raised or silenced; those below `silent_below` are only decided again, for what comes after."""
         trigger = _trigger(item.window, detection.first_row + message.stop - 1, message.lifecycle)
         is_due, setting = trigger >= item.silent_below, self._in_force(item, trigger)
+        is_unheard = not state.told and state.silenced_by is None
+        if _moment(item.window, trigger) < item.since or (message.lifecycle == "close" and is_unheard):
+            # Another bundle judged then; and what nobody was told of, need not end.
+            return
         if not is_due and not _may_silence(item):
             state.told = True
             return

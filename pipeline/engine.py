@@ -5,29 +5,27 @@ No I/O and no clock: the worker, the backtest and the tests run this same code a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-import numpy as np
 import polars as pl
 
 from longwatch.pipeline.alert_builder import Touched
 from longwatch.pipeline.assigned import Assigned
-from longwatch.pipeline.checkpoint import VERSION, WITH_CHANGES, WITH_MARKS, Metadata, Position
+from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.decode import Decoder
 from longwatch.pipeline.detector import Detector
 from longwatch.pipeline.feedback.marks import MarkBook
 from longwatch.pipeline.feedback.silence import Silencer
 from longwatch.pipeline.masking.masker import NOTHING, Masker
-from longwatch.pipeline.moving import MovingThresholds
 from longwatch.pipeline.outputs import Kind, Output, late_reasons, originals
-from longwatch.pipeline.records import Partition, RecordBatch
-from longwatch.pipeline.setting import Setting, Settings
+from longwatch.pipeline.reading import Reading, Readings
+from longwatch.pipeline.records import Partition, RecordBatch, split
+from longwatch.pipeline.setting import InForce, Setting, Settings
 from longwatch.pipeline.share import WHOLE, Share, num_own
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.template_columns import TemplateColumns
-from longwatch.pipeline.window_state import NEVER_MS, Window, WindowRules
+from longwatch.pipeline.window_state import BUNDLE_SWAPPED, NEVER_MS, Window, WindowRules
 from longwatch.pipeline.windows import Advance, PartitionWindows
 
 RAISE_ALL = Silencer()
@@ -76,12 +74,13 @@ class Engine:
         masker: Masker = NOTHING,
         share: Share = WHOLE,
         settings: Settings | None = None,
+        readings: Callable[[str], Reading] | None = None,
     ) -> None:
         self._decoder = decoder
-        self._templates = templates
         self._rules = rules
-        self._detector = detector
-        self._bundle, self._config = (digest[:16] for digest in digests)
+        bundle, self._config = (digest[:16] for digest in digests)
+        self._readings = Readings(Reading(bundle, templates, detector), readings)
+        self._wanted: Setting | None = None
         self._keep_scores = keep_scores
         self._silencer = silencer
         self._timed = timed
@@ -96,23 +95,20 @@ class Engine:
         Without a committed position reading begins at `start`. What lies before `readable_from` is gone: windows
         that began there are cut, and their alerts say `partial`.
         """
+        told = None if position is None else position.metadata
+        silence = self._silencer.of(partition, told.steps if told else ())
+        in_force = self.settings.of(partition, told.changes if told else ()) if self.settings else None
+        reading = self._reading(in_force)
         if position is None:
-            windows, silence = PartitionWindows(self._rules), self._silencer.of(partition, ())
-            in_force = self.settings.of(partition, ()) if self.settings else None
-            self._assigned[partition] = Assigned(windows, start, start, silence=silence, in_force=in_force)
+            windows = PartitionWindows(self._rules)
+            self._assigned[partition] = Assigned(windows, reading, start, start, silence=silence, in_force=in_force)
             return start
-        replay_from = max(position.metadata.replay_from, readable_from)
-        partial = position.next_offset if replay_from > position.metadata.replay_from else -1
-        windows = PartitionWindows(self._rules, position.metadata.event_time, position.metadata.arrival)
-        moving = MovingThresholds.from_saved(position.metadata.moved)
-        silence = self._silencer.of(partition, position.metadata.steps)
-        state = Assigned(windows, replay_from, position.next_offset, partial, moving, silence)
-        state.in_force = self.settings.of(partition, position.metadata.changes) if self.settings else None
-        if replay_from == position.next_offset:
-            # Nothing is open there: silence may have closed it, and then what it closed is committed.
-            state.silence_closed_at = position.next_offset
+        state = Assigned.resumed(position, readable_from, self._rules, reading, silence, in_force)
         self._assigned[partition] = state
-        return replay_from
+        return state.next_offset
+
+    def _reading(self, in_force: InForce | None) -> Reading:
+        return self._readings.first if in_force is None else self._readings.of(in_force.last.bundle[:16])
 
     def forget(self, partition: Partition) -> None:
         """Drop a partition's state: another worker has it now."""
@@ -167,10 +163,39 @@ class Engine:
         return Result(self._told())
 
     def adopt(self, setting: Setting) -> Result:
-        """Have a configuration in force from here on, in every partition where it is not; recorded as marks are."""
+        """Have a configuration in force from here on, in every partition where it is not; recorded as marks are.
+
+        Where it comes with another bundle, that judges once the partition has been swapped.
+        """
+        self._wanted = setting
         for partition, state in self._assigned.items():
             state.adopt(partition, setting)
         return Result(self._told())
+
+    @property
+    def swaps(self) -> list[Partition]:
+        """Partitions that another bundle is to judge from here on: commit them, then swap each."""
+        return [partition for partition, state in self._assigned.items() if state.swaps(self._wanted)]
+
+    def swap(self, partition: Partition, *, readable_from: int = 0) -> int:
+        """Begin a partition again under the other bundle, at where it stands; gives the offset to read from.
+
+        Alerts that are open end here, by the bundle that opened them. What it closed is given with the record of the
+        swap, once the open windows are rebuilt: only then can the position be committed with them.
+        """
+        before = self._assigned[partition]
+        if before.waits_for_silence:
+            before.unsaid += self.close_idle(partition).outputs
+        offset, position = before.begins_at[0], self._position(before)
+        closed = before.windows.close_all(offset, BUNDLE_SWAPPED)
+        before.unsaid += self._detect([self._touch(partition, window) for window in closed], Result()).outputs
+        before.swap(partition, self._wanted, position)
+        reading = self._reading(before.in_force)
+        state = Assigned.resumed(position, readable_from, self._rules, reading, before.silence, before.in_force)
+        state.partial_below, state.unsaid = max(before.partial_below, state.partial_below), before.unsaid
+        self._assigned[partition] = state
+        self._readings.keep({each.reading.bundle for each in self._assigned.values()})
+        return state.next_offset
 
     def _told(self) -> list[Output]:
         return [output for partition, state in self._assigned.items() for output in state.say(partition)]
@@ -212,34 +237,19 @@ class Engine:
         return {partition: self._position(state) for partition, state in self._assigned.items() if not state.behind}
 
     def _position(self, state: Assigned) -> Position:
-        point = state.windows.replay_point(state.next_offset)
-        moved = state.moving.saved(point.offset) if self._detector.moves else None
-        steps, changes, config = state.steps(point.offset), state.changes(point.offset), self._config
-        if state.in_force is not None:
-            config = state.in_force.last.digest[:16]
-        told = Metadata(
-            WITH_CHANGES if changes else WITH_MARKS if steps else VERSION,
-            *point[:2],
-            self._bundle,
-            config,
-            point.arrival_ms,
-            moved,
-            steps or msgspec.UNSET,
-            changes or msgspec.UNSET,
-        )
-        return Position(state.next_offset, told)
+        return state.position(self._config)
 
     def _digest(self, batch: RecordBatch) -> _Digested:
         """Windows of one batch; what lies below the committed offset only rebuilds them, silently."""
         state = self._assigned[batch.partition]
-        again, new = _split(batch, state.committed)
+        again, new = split(batch, state.committed, state.upto)
         for part in again:
-            self._advance(state, part, self._events(part)[0])
+            self._advance(state, part, self._events(part, state.reading)[0])
         outputs: list[Output] = []
         touched: list[Touched] = []
         num_events = num_unseen = 0
         for part in new:
-            events, rejected = self._events(part)
+            events, rejected = self._events(part, state.reading)
             advance = self._advance(state, part, events)
             num_events, num_unseen = num_events + num_own(events), num_unseen + int(events["is_new"].sum())
             touched += [self._touch(part.partition, window) for window in advance.windows]
@@ -249,7 +259,8 @@ class Engine:
                 Kind.LATE, part, late_reasons(advance.late, self._rules.allowed_lateness_ms), self._masker
             )
         # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
-        state.next_offset = max(state.next_offset, int(batch.frame["offset"][-1]) + 1)
+        for part in (again + new)[-1:]:
+            state.next_offset = max(state.next_offset, int(part.frame["offset"][-1]) + 1)
         return _Digested(touched, outputs, num_events, num_unseen)
 
     def _advance(self, state: Assigned, batch: RecordBatch, events: pl.DataFrame) -> Advance:
@@ -261,28 +272,23 @@ class Engine:
         partial = window.first_offset < state.partial_below
         return Touched(partition, window, state.committed, partial, state.silence, state.in_force)
 
-    def _events(self, batch: RecordBatch) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _events(self, batch: RecordBatch, reading: Reading) -> tuple[pl.DataFrame, pl.DataFrame]:
         with self._timed(Stage.DECODE):
             decoded = self._decoder.decode(batch.frame)
         with self._timed(Stage.TEMPLATES):
-            return self._templates.add(decoded.events, self._share), decoded.rejected
+            return reading.templates.add(decoded.events, self._share), decoded.rejected
 
     def _detect(self, touched: list[Touched], result: Result) -> Result:
-        if touched:
-            moving = {partition: state.moving for partition, state in self._assigned.items()}
-            alerts, frames = self._detector.detect(touched, moving, keep_scores=self._keep_scores)
+        moving = {partition: state.moving for partition, state in self._assigned.items()}
+        for reading, items in self._by_reading(touched):
+            alerts, frames = reading.detector.detect(items, moving, keep_scores=self._keep_scores)
             result.outputs += alerts
             result.score_frames += frames
-            result.touched = touched
+        result.touched = touched
         return result
 
-
-def _split(batch: RecordBatch, committed: int) -> tuple[list[RecordBatch], list[RecordBatch]]:
-    """The part of a batch below the committed offset, and the rest; empty parts left out."""
-    offsets = batch.frame["offset"].to_numpy()
-    cut = int(np.searchsorted(offsets, committed))
-    again, new = batch.frame.head(cut), batch.frame.slice(cut)
-    return (
-        [RecordBatch(batch.partition, again, committed)] if len(again) else [],
-        [RecordBatch(batch.partition, new, batch.next_offset)] if len(new) else [],
-    )
+    def _by_reading(self, touched: list[Touched]) -> Iterator[tuple[Reading, list[Touched]]]:
+        """While some partitions are still under another bundle, one batch is judged by two."""
+        readings = {partition: self._assigned[partition].reading for partition in {item.partition for item in touched}}
+        for reading in {id(each): each for each in readings.values()}.values():
+            yield reading, [item for item in touched if readings[item.partition] is reading]

@@ -48,24 +48,38 @@ class KafkaRange:
         self._reader = Reader(settings, described, _lost, self.unreadable.append, watchdog or Watchdog(), group=False)
         self._tps = [TopicPartition(topic, number) for number in range(described.partitions)]
         self.ranges = self._resolve(start or Bound(), end or Bound())
+        self._open = {at.partition: end for at, (start, end) in self.ranges.items() if start < end}
+        self._sought: set[int] = set()
+        self._begun = False
 
     def __iter__(self) -> Iterator[RecordBatch]:
-        open_ranges = {at.partition: end for at, (start, end) in self.ranges.items() if start < end}
-        if not open_ranges:
-            return
-        self._assign(open_ranges)
+        if self._open and not self._begun:
+            self._begun = True
+            self._assign(self._open)
         quiet = 0.0
-        while open_ranges:
-            batches = [each for each in self._reader.poll(200) if each.partition.partition in open_ranges]
+        while self._open:
+            self._sought.clear()
+            batches = [each for each in self._reader.poll(200) if each.partition.partition in self._open]
             for batch in batches:
-                yield _cut(batch, open_ranges[batch.partition.partition])
-            before = len(open_ranges)
-            self._finish(open_ranges)
-            quiet = 0.0 if batches or len(open_ranges) < before else quiet + 0.2
+                # What was fetched before a seek is read again.
+                if batch.partition.partition not in self._sought:
+                    yield _cut(batch, self._open[batch.partition.partition])
+            before = len(self._open)
+            self._finish(self._open)
+            quiet = 0.0 if batches or len(self._open) < before else quiet + 0.2
             if quiet > self._settings.call_deadline_seconds:
                 raise BrokerUnreachableError(
-                    f"no record for {quiet:.0f} s before the ends {open_ranges}", "look at the broker"
+                    f"no record for {quiet:.0f} s before the ends {self._open}", "look at the broker"
                 )
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Read this offset of the range next, also after it was read to its end: iterate again then."""
+        number, end = partition.partition, self.ranges[partition][1]
+        self._sought.add(number)
+        if offset < end:
+            self._open[number] = end
+            self._reader.consumer.resume(self._tps[number])
+            self._reader.seek(number, offset)
 
     def close(self) -> None:
         """Close the connection."""

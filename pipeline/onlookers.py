@@ -33,13 +33,13 @@ class Onlookers:
         """All of them and the live page."""
         return Watches((*self.watches, page))
 
-    def reload_told(self, model: Model) -> Told:
+    def reload_told(self) -> Told:
         """Who is told of a configuration that is taken over, or is not."""
         metrics = self.metrics
         if metrics is None:
             return Told()
         failed = metrics.collectors["longwatch_reload_failures_total"].inc
-        return Told(lambda digest: metrics.configured(model, digest), failed)
+        return Told(metrics.configured, failed)
 
     def loaded(self, config: Config, model: Model) -> None:
         """The bundle is open."""

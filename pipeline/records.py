@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 RECORD_SCHEMA = pl.Schema({"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary})
@@ -48,3 +49,16 @@ class RecordBatch:
     partition: Partition
     frame: pl.DataFrame
     next_offset: int
+
+
+def split(batch: RecordBatch, committed: int, upto: int | None) -> tuple[list[RecordBatch], list[RecordBatch]]:
+    """The part of a batch below the committed offset, and the rest up to `upto`; empty parts left out."""
+    offsets = batch.frame["offset"].to_numpy()
+    cut, end = int(np.searchsorted(offsets, committed)), len(offsets)
+    if upto is not None:
+        end = int(np.searchsorted(offsets, upto))
+    again, new = batch.frame.head(min(cut, end)), batch.frame.slice(cut, max(0, end - cut))
+    return (
+        [RecordBatch(batch.partition, again, committed)] if len(again) else [],
+        [RecordBatch(batch.partition, new, batch.next_offset)] if len(new) else [],
+    )

@@ -13,6 +13,7 @@ IDLE_GAP = "idle_gap"
 MAX_DURATION = "max_duration"
 MAX_EVENTS = "max_events"
 PARTITION_IDLE = "partition_idle"
+BUNDLE_SWAPPED = "bundle_swapped"
 
 
 @dataclass(frozen=True)

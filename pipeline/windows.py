@@ -96,9 +96,9 @@ class PartitionWindows:
         windows = {id(window): window for part in parts for window in part.windows}
         return Advance(list(windows.values()), pl.concat([part.late for part in parts]))
 
-    def close_all(self, trigger_offset: int) -> list[Window]:
+    def close_all(self, trigger_offset: int, reason: str = PARTITION_IDLE) -> list[Window]:
         """Close every open window because the partition went quiet; `trigger_offset` is that behind the last record."""
-        close = Close(PARTITION_IDLE, trigger_offset)
+        close = Close(reason, trigger_offset)
         windows = [window for session in self._sessions.values() if (window := session.close_window(close))]
         self._sessions.clear()
         self._deadlines.clear()

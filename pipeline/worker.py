@@ -7,7 +7,7 @@ the last commit, from which the next worker rebuilds the windows and gives exact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from functools import partial
 
 import polars as pl
 import structlog
@@ -22,11 +22,12 @@ from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.pending import Pending
 from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.records import Partition, RecordBatch
-from longwatch.pipeline.resuming import announce, check_whole
+from longwatch.pipeline.resuming import announce, check_whole, say, unread
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.steering import Steering
 from longwatch.pipeline.steps import Observer, Step, unobserved
+from longwatch.pipeline.swapping import swap
 from longwatch.pipeline.watch import UNWATCHED, State, Watch
 from longwatch.pipeline.worker_settings import Stop, WorkerSettings
 
@@ -197,12 +198,21 @@ class Worker:
         for result in self._steering.turn(self._engine):
             self._take(result)
         self._process_gathered()
+        if self._engine.swaps and self._swap():
+            return False
         self._observe(Step.REBUILDING if self._engine.rebuilding else Step.PROCESSED)
         done = not batches and self._rest()
         if done or self._due():
             self._close_silent()
             self.commit()
         return done and not self._behind
+
+    def _swap(self) -> bool:
+        """Have another bundle judge from here on, where one is to; says whether anything is read again for it."""
+        self.commit()
+        swapped = swap(self._engine, self._source, self._committed)
+        self._watch.let_go(swapped)
+        return bool(swapped)
 
     def _poll(self) -> list[RecordBatch]:
         """The next records, waited for no longer than those that are gathered may wait."""
@@ -245,9 +255,8 @@ class Worker:
         since = self._engine.silent_since_ms(partition)
         if timeout is None or since is None:
             return False
-        if not self._source.exhausted and self._clock.now_ms() - since < timeout:
-            return True
-        if self._source.at_end(partition):
+        waited = self._source.exhausted or self._clock.now_ms() - since >= timeout
+        if waited and self._source.at_end(partition):
             self._take(self._engine.close_idle(partition))
             self._observe(Step.SILENCE_CLOSED)
             return False
@@ -265,11 +274,9 @@ class Worker:
     def _say(self) -> None:
         """Log now and then what was done so far, and what is held in memory."""
         now = self._clock.monotonic()
-        if now - self._last_said < self._settings.progress_interval_s:
-            return
-        self._last_said = now
-        held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending.outputs)}
-        log.info("progress", **asdict(self.progress), **held)
+        if now - self._last_said >= self._settings.progress_interval_s:
+            self._last_said = now
+            say(self.progress, self._engine, self._pending)
 
     def _state(self) -> State:
         return State(
@@ -277,18 +284,13 @@ class Worker:
             self._engine.num_open_windows,
             len(self._pending.outputs),
             self._behind,
-            self._lag,
+            partial(unread, self._source, self._engine),
             lambda: self._engine.watermarks,
             lambda: self._engine.replay_distances,
             lambda: self._source.answers(),
             self._joined,
             self._waiting_since,
         )
-
-    def _lag(self) -> dict[Partition, int]:
-        """Records not yet read; only where the source knows the end."""
-        ends, read = self._source.known_ends(), self._engine.next_offsets
-        return {each: max(0, end - read[each]) for each, end in ends.items() if each in read}
 
     def _rewind(self, error: CommitAbortedError | CommitUnknownError) -> None:
         """What came after the last commit is done again; nothing of it is visible, or the last commit holds it."""

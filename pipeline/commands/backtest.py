@@ -15,12 +15,12 @@ from longwatch.pipeline.backtest import Replay, replay
 from longwatch.pipeline.clock import SystemClock
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
+from longwatch.pipeline.configured_settings import recorded_settings
 from longwatch.pipeline.console import ProgressReport, days_in_words, write_line
 from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.feedback.recorded import read_file
 from longwatch.pipeline.labels import Labels, read_labels
-from longwatch.pipeline.reloading import recorded_settings
 from longwatch.pipeline.report import Slice, floors, summary, threshold_sweep, tokens_of, windows_of
 from longwatch.pipeline.report_page.history import History
 from longwatch.pipeline.report_page.page import write_report

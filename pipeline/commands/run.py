@@ -13,15 +13,17 @@ from pathlib import Path
 import structlog
 
 from longwatch.pipeline.assembly import build_engine, open_model, window_rules
+from longwatch.pipeline.bundles import Bundles
 from longwatch.pipeline.clock import Clock, SystemClock
 from longwatch.pipeline.config import Config, load_config
+from longwatch.pipeline.configured_settings import recorded_settings
 from longwatch.pipeline.console import settle_logging
 from longwatch.pipeline.embedded_worker import open_embedded_worker
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.kafka_watchdog import EXIT_CODE
 from longwatch.pipeline.memory import give_memory_back
 from longwatch.pipeline.onlookers import Onlookers, opened_onlookers
-from longwatch.pipeline.reloading import Reloader, opened_reloader, recorded_settings
+from longwatch.pipeline.reloading import Reloader, opened_reloader
 from longwatch.pipeline.steps import Observer, unobserved
 from longwatch.pipeline.watch import Watch
 from longwatch.pipeline.web.live_page import opened_page
@@ -54,12 +56,14 @@ def run(
     ):
         model = open_model(loaded)
         onlookers.loaded(loaded, model)
-        reloader = opened_reloader(config, overrides, loaded, model, clock.monotonic, onlookers.reload_told(model))
-        settings = recorded_settings(loaded, model) if reloader is not None else None
+        bundles, told = Bundles(loaded, model), onlookers.reload_told()
+        reloader = opened_reloader(config, overrides, loaded, model, clock.monotonic, told, bundles)
+        settings = recorded_settings(loaded, model, (), bundles) if reloader is not None else None
         engine = build_engine(loaded, model, instance=name, timed=onlookers.timed, settings=settings)
         opened = _Opening(loaded, engine, clock, _settings(loaded, until_end), instance, observe, reloader)
         with opened_page(loaded, model, engine.marks, clock, name) as page, opened.worker(onlookers, page) as worker:
-            log.info("started", pipeline=loaded.pipeline, config=loaded.digest[:16])
+            digests = {"config": loaded.digest[:16], "bundle": model.bundle.digest[:16]}
+            log.info("started", pipeline=loaded.pipeline, **digests)
             done = worker.run(stop)
     log.info(
         "stopped",

@@ -55,7 +55,8 @@ class Config(Model):
         default=None, description="What silences alerts: marks of people, and rules; `{}` for marks alone."
     )
     reload: Reload | None = Field(
-        default=None, description="Takes over changed thresholds and silence rules without a restart; `{}` is enough."
+        default=None,
+        description="Takes over changed thresholds, silence rules and bundles without a restart; `{}` is enough.",
     )
     web: Web | None = Field(default=None, description="A live page, served by the worker; `{}` for this machine alone.")
 

@@ -10,13 +10,13 @@ from longwatch.pipeline.sources import POLL_MS
 
 
 class RangeSource:
-    """Reads a KafkaRange once, start to end; it cannot go back."""
+    """Reads a KafkaRange from start to end."""
 
     def __init__(self, kafka: KafkaRange) -> None:
         self._kafka = kafka
         self._batches = iter(kafka)
         self.partitions = tuple(kafka.ranges)
-        self.exhausted = False
+        self.exhausted = self._begun = False
 
     @property
     def ranges(self) -> Mapping[Partition, tuple[int, int]]:
@@ -25,14 +25,18 @@ class RangeSource:
 
     def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
         """The next batch; empty at the end."""
+        self._begun = True
         batch = next(self._batches, None)
         self.exhausted = batch is None
         return [] if batch is None else [batch]
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Nothing to do at the start of the range; elsewhere a range cannot be sought."""
-        if offset != self.start(partition):
-            raise ValueError(f"{partition}: a range is read from {self.start(partition)}, not from {offset}")
+        """Read this offset next; nothing to do where reading begins."""
+        if not self._begun and offset == self.start(partition):
+            return
+        self._kafka.seek(partition, offset)
+        if self.exhausted:
+            self._batches, self.exhausted = iter(self._kafka), False
 
     def start(self, partition: Partition) -> int:
         """First offset of the range."""

@@ -97,7 +97,8 @@ def proves_its_topic(alert: Alert) -> bool:
     if "<" in alert.entity:
         return True
     source = Partition(alert.source.topic, alert.source.topic_id, alert.source.partition)
-    key = AlertKey(source, alert.entity, alert.window.first_offset, f"{alert.rule}/{alert.kind}")
+    swapped_at = None if alert.swapped_at is msgspec.UNSET else alert.swapped_at
+    key = AlertKey(source, alert.entity, alert.window.first_offset, f"{alert.rule}/{alert.kind}", swapped_at)
     return key.alert_id == alert.alert_id
 
 

@@ -9,13 +9,13 @@ from longwatch.pipeline.assembly import Model, build_engine, window_rules
 from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
+from longwatch.pipeline.configured_settings import recorded_settings
 from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.kafka_range import KafkaRange
 from longwatch.pipeline.kafka_settings import Unreadable
 from longwatch.pipeline.outputs import Output, unreadable
 from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.records import Partition, RecordBatch
-from longwatch.pipeline.reloading import recorded_settings
 from longwatch.pipeline.sources import POLL_MS
 from longwatch.pipeline.sources.range import RangeSource
 from longwatch.pipeline.verify.fields import SPARE_TOP_EVENTS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwatch.pipeline.checkpoint import VERSION, WITH_CHANGES, Metadata, Position, decode_position
+from longwatch.pipeline.checkpoint import VERSION, WITH_BUNDLES, Metadata, Position, decode_position
 from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.window_state import NEVER_MS
@@ -58,7 +58,7 @@ def test_metadata_that_is_not_ours_is_refused_at_its_topic_partition_and_offset(
     assert "give the pipeline a name of its own" in caught.value.hint
 
 
-@pytest.mark.parametrize("version", [0, WITH_CHANGES + 1, 99])
+@pytest.mark.parametrize("version", [0, WITH_BUNDLES + 1, 99])
 def test_another_checkpoint_version_is_refused_at_its_topic_partition_and_offset(version):
     metadata = Position(17, Metadata(version, 0, 0, "b", "c")).encode_metadata()
     with pytest.raises(StateError, match=rf"^logs\[3\]@17: committed by checkpoint version {version}, .* reads 1"):
@@ -66,6 +66,6 @@ def test_another_checkpoint_version_is_refused_at_its_topic_partition_and_offset
 
 
 def test_a_newer_version_with_other_fields_is_named_as_newer():
-    metadata = json.dumps({"v": WITH_CHANGES + 1, "replay": [1, 2], "state": "elsewhere"})
-    with pytest.raises(StateError, match=rf"^logs\[3\]@17: committed by checkpoint version {WITH_CHANGES + 1}"):
+    metadata = json.dumps({"v": WITH_BUNDLES + 1, "replay": [1, 2], "state": "elsewhere"})
+    with pytest.raises(StateError, match=rf"^logs\[3\]@17: committed by checkpoint version {WITH_BUNDLES + 1}"):
         decode_position(LOGS, 17, metadata)

@@ -30,8 +30,8 @@ class Followed:
         self.path.write_text(YAML)
         self.seconds, self.failures, self.adopted = 0.0, 0, list[str]()
         config = load_config(self.path)
-        told = Told(self.adopted.append, self.fail)
-        self.reloader = Reloader(self.path, {}, config, demo_model().bundle.calibration, lambda: self.seconds, told)
+        told = Told(lambda _, digest: self.adopted.append(digest), self.fail)
+        self.reloader = Reloader(self.path, {}, config, demo_model(), lambda: self.seconds, told)
 
     def fail(self) -> None:
         self.failures += 1

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.assembly import build_engine
-from longwatch.pipeline.checkpoint import WITH_CHANGES, Position, decode_position
+from longwatch.pipeline.checkpoint import WITH_BUNDLES, Position, decode_position
 from longwatch.pipeline.config import Config
+from longwatch.pipeline.configured_settings import recorded_settings, setting_of
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.outputs import Kind, Output
-from longwatch.pipeline.reloading import recorded_settings, setting_of
 from longwatch.pipeline.setting import MOST_CHANGES, Change
 from support.demo import BUSY, LOGS, as_records, batch, demo_config, demo_frame, demo_model
 from support.marking import alerts_of
@@ -25,7 +25,6 @@ RULE = "{name: web, match: {entity: 'web-*'}, window: {false_alarms_per_day: 300
 QUIET = {"thresholds.default.event.false_alarms_per_day": "20", "thresholds.default.window.false_alarms_per_day": "20"}
 LOUD, SOFT, RULED = (demo_config(BUSY | more) for more in ({}, QUIET, {"thresholds.rules": f"[{RULE}]"}))
 CONFIGS = (LOUD, SOFT, RULED)
-CALIBRATION = demo_model().bundle.calibration
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def fed(engine: Engine, records: pl.DataFrame, cuts: list[int], adopts: dict[int
     outputs: list[Output] = []
     for start, stop in itertools.pairwise(sorted({0, *cuts, *adopts, len(records)})):
         if start in adopts:
-            outputs += engine.adopt(setting_of(adopts[start], CALIBRATION)).outputs
+            outputs += engine.adopt(setting_of(adopts[start], demo_model())).outputs
         outputs += engine.process([batch(records.slice(start, stop - start))]).outputs
     return outputs
 
@@ -81,7 +80,7 @@ def test_every_alert_carries_the_digest_that_was_recorded_for_its_offset(records
 
 def test_a_stricter_threshold_holds_for_windows_that_are_open_from_the_change_on(records):
     outputs = fed(fresh(), records, [], {0: LOUD, 500: SOFT})
-    (limit,) = {setting_of(SOFT, CALIBRATION).rules[-1].thresholds["event"].value}
+    (limit,) = {setting_of(SOFT, demo_model()).rules[-1].thresholds["event"].value}
     after = [each for each in alerts_of(outputs) if each.source.trigger_offset >= 500 and each.kind == "event"]
     begun_before = [each for each in after if each.window.first_offset < 500 and each.lifecycle != "close"]
     assert all(each.threshold.value == limit for each in after if each.lifecycle != "close")
@@ -116,14 +115,14 @@ def test_a_restart_rebuilds_what_was_in_force_from_the_commit_alone(records, dat
     first = fresh()
     outputs = fed(first, records.head(died), [], {0: LOUD, at: SOFT})
     position = first.positions()[LOGS]
-    assert (position.metadata.v, position.metadata.config) == (WITH_CHANGES, SOFT.digest[:16])
+    assert (position.metadata.v, position.metadata.config) == (WITH_BUNDLES, SOFT.digest[:16])
     second = engine_of(SOFT)
     assert second.settings is not None
     second.settings.learn(changes_of(outputs))
     found = decode_position(LOGS, position.next_offset, position.encode_metadata())
     replay_from = second.assign(LOGS, found, 0)
     outputs += second.process([batch(records.slice(replay_from))]).outputs
-    outputs += second.adopt(setting_of(SOFT, CALIBRATION)).outputs
+    outputs += second.adopt(setting_of(SOFT, demo_model())).outputs
     assert essence(outputs) == essence(whole)
 
 
@@ -136,7 +135,7 @@ def test_a_file_changed_while_no_worker_ran_holds_from_the_committed_offset_on(r
     second.settings.learn(changes_of(outputs))
     replay_from = second.assign(LOGS, position, 0)
     assert replay_from < 900
-    early = second.adopt(setting_of(SOFT, CALIBRATION)).outputs
+    early = second.adopt(setting_of(SOFT, demo_model())).outputs
     assert early == [], "an effect without its position would be one that no replay may believe"
     outputs += second.process([batch(records.slice(replay_from))]).outputs
     assert [(each.offset, each.config) for each in changes_of(outputs)] == [(0, LOUD.digest), (900, SOFT.digest)]
@@ -168,7 +167,7 @@ def test_what_silence_closed_before_a_change_keeps_what_was_in_force(records):
     engine = fresh(before)
     outputs = fed(engine, late.head(700), [], {0: before})
     closed = engine.close_idle(LOGS).outputs
-    outputs += [*closed, *engine.adopt(setting_of(after, CALIBRATION)).outputs]
+    outputs += [*closed, *engine.adopt(setting_of(after, demo_model())).outputs]
     outputs += engine.process([batch(late.slice(700))]).outputs
     assert {alert.digests.config for alert in alerts_of(closed)} == {before.digest}
     assert [(each.offset, each.after_silence) for each in changes_of(outputs)] == [(0, False), (700, True)]
@@ -191,7 +190,7 @@ class Crashing:
 
     def step(self, size: int) -> None:
         """One round of the loop."""
-        self.pending += self.engine.adopt(setting_of(self.config, CALIBRATION)).outputs
+        self.pending += self.engine.adopt(setting_of(self.config, demo_model())).outputs
         if self.at < len(self.records):
             self.pending += self.engine.process([batch(self.records.slice(self.at, size))]).outputs
             self.at = min(self.at + size, len(self.records))
