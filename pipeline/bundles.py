@@ -45,6 +45,11 @@ class Bundles:
             self.add(opened(self._config, self._path_of(bundle)))
         return self._models[bundle]
 
+    @property
+    def at_hand(self) -> set[str]:
+        """Digests of those that are open or in a folder, their first 16 digits; nothing is read but what they say."""
+        return {*self._models, *(digest_of(path)[:16] for path in self._paths())}
+
     def _path_of(self, bundle: str) -> Path:
         for path in self._paths():
             if digest_of(path).startswith(bundle):

@@ -99,7 +99,7 @@ class Detector:
             surprise = self._scorer.score(tokens)
         with self._timed(Stage.DETECT):
             outputs, scores = self._judge(touched, tokens, surprise, moving)
-        frames = [score_frame([(i.partition, i.window) for i in touched], tokens, scores)] if keep_scores else []
+        frames = _frames(touched, tokens, scores) if keep_scores else []
         return sorted(outputs, key=lambda output: (output.partition, output.trigger_offset)), frames
 
     def _judge(
@@ -242,6 +242,20 @@ class Detector:
             alert = self._builder.build(item, detection, message, trigger, subject, by, setting.digest)
             kind = Kind.ALERT if by is None else Kind.SUPPRESSED
             yield Output(kind, item.partition, trigger, alert.alert_id.encode(), alert.encode())
+
+
+def _frames(touched: Sequence[Touched], tokens: WindowTokens, scores: Scores) -> list[pl.DataFrame]:
+    """Each event's scores once: a bundle that takes over scores what is open again, and that was given."""
+    frame = score_frame([(item.partition, item.window) for item in touched], tokens, scores)
+    if not any(item.since >= 0 for item in touched):
+        return [frame]
+    given = {(each.partition.topic, each.partition.partition): each.silent_below for each in touched}
+    begins = pl.DataFrame([(*key, at) for key, at in given.items()], {**_PLACE, "begins": pl.Int64}, orient="row")
+    due = pl.col("offset").is_null() | (pl.col("offset") >= pl.col("begins"))
+    return [frame.join(begins, list(_PLACE), "left", maintain_order="left").filter(due).drop("begins")]
+
+
+_PLACE = {"topic": pl.String, "partition": pl.Int64}
 
 
 def _rows(detection: Detection, before: int, count: int) -> range:

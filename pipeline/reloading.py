@@ -73,6 +73,11 @@ class Reloader:
         """Read at the next look, changed or not: what SIGHUP does."""
         self._asked = True
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether a bundle is being opened: until it is judged, nothing else is looked at."""
+        return self._candidate is not None
+
     def look(self) -> None:
         """Take over what changed, or log once what is wrong with it."""
         if self._candidate is not None:

@@ -71,6 +71,10 @@ class Change(msgspec.Struct, frozen=True):
         """From when on."""
         return moment_of(self.offset, after_silence=self.after_silence)
 
+    def saved(self, bundle: str) -> Saved:
+        """As a commit carries it; one that says no bundle was recorded when that could not change."""
+        return self.moment, self.number, named(self.config, self.bundle or bundle)
+
 
 class Step(NamedTuple):
     """From this moment on; of two at one moment the later number counts."""

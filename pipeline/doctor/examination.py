@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from longwatch.pipeline.assembly import open_model, window_rules
+from longwatch.pipeline.bundles import Bundles
 from longwatch.pipeline.checkpoint import Position, decode_position
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config, KafkaSink, KafkaSource
@@ -47,6 +48,7 @@ class Examination:
     clock: Clock
     deadline_s: float = DEADLINE_S
     _digests: tuple[str, str] | None = None
+    _kept: set[str] | None = None
     _topics: dict[str, facts.Topic] = field(default_factory=dict)
     _watchdog: Watchdog = field(default_factory=Watchdog)
 
@@ -90,6 +92,8 @@ class Examination:
     def _bundle(self) -> Iterator[Answer]:
         model = open_model(self.config)
         self._digests = (model.bundle.digest[:16], self.config.digest[:16])
+        if self.config.reload is not None:
+            self._kept = Bundles(self.config, model).at_hand
         yield Answer("bundle", State.OK, f"{self.config.bundle} loads, digest {self._digests[0]}")
 
     def _broker(self) -> Iterator[Answer]:
@@ -129,7 +133,7 @@ class Examination:
         committed = self._committed(self._input)
         bounds = self._bounds(self.source.topic)
         yield positions.lag(self.source.topic, committed, bounds, group)
-        yield from positions.replay(self.source.topic, committed, bounds, self._digests)
+        yield from positions.replay(self.source.topic, committed, bounds, self._digests, self._kept)
 
     def _hanging(self) -> Iterator[Answer]:
         there = [name for name, topic in self._topics.items() if _usable(topic)]

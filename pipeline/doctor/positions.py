@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.doctor.answer import Answer, State
@@ -42,13 +42,23 @@ def lag(topic: str, positions: Mapping[int, Position], bounds: Mapping[int, Boun
 
 
 def replay(
-    topic: str, positions: Mapping[int, Position], bounds: Mapping[int, Bounds], digests: tuple[str, str] | None
+    topic: str,
+    positions: Mapping[int, Position],
+    bounds: Mapping[int, Bounds],
+    digests: tuple[str, str] | None,
+    kept: Collection[str] | None = None,
 ) -> Iterator[Answer]:
-    """Whether the windows that were open can be rebuilt, by the model that opened them."""
+    """Whether the windows that were open can be rebuilt, by the model that opened them.
+
+    kept: with `reload`, the bundles at hand: a start goes on under the one that was committed, and swaps from there.
+    """
     found = [
         answer
         for number, at in positions.items()
-        for answer in _distance(f"{topic}[{number}]", at, bounds[number], digests)
+        for answer in (
+            *_distance(f"{topic}[{number}]", at, bounds[number]),
+            *_model(f"{topic}[{number}]@{at.next_offset}", at, digests, kept),
+        )
     ]
     yield from found
     if positions and not found:
@@ -56,7 +66,7 @@ def replay(
         yield Answer("replay distance", State.OK, f"a restart reads at most {furthest:,} offsets again, all are there")
 
 
-def _distance(place: str, at: Position, bounds: Bounds, digests: tuple[str, str] | None) -> Iterator[Answer]:
+def _distance(place: str, at: Position, bounds: Bounds) -> Iterator[Answer]:
     replay_from = at.metadata.replay_from
     if at.next_offset > bounds.end:
         said = f"{place}@{at.next_offset} was committed, the log ends at {bounds.end}"
@@ -69,8 +79,18 @@ def _distance(place: str, at: Position, bounds: Bounds, digests: tuple[str, str]
     elif bounds.start and replay_from - bounds.start < _NEAR * (bounds.end - bounds.start):
         said = f"{place}@{replay_from} must be read again, retention has come up to {bounds.start}"
         yield Answer("replay distance", State.WARNING, said, "raise the topic's retention before it passes")
-    if digests is not None and (at.metadata.bundle, at.metadata.config) != digests:
-        said = f"{place}@{at.next_offset} was committed with another bundle or configuration"
+
+
+def _model(place: str, at: Position, digests: tuple[str, str] | None, kept: Collection[str] | None) -> Iterator[Answer]:
+    committed = (at.metadata.bundle, at.metadata.config)
+    if digests is None or committed == digests:
+        return
+    if kept is not None and at.metadata.changes:
+        if committed[0] not in kept:
+            said = f"{place} was committed under bundle {committed[0]}, which is not at hand: no worker can go on"
+            yield Answer("replay distance", State.FAILED, said, "put its folder back where `reload.bundles` says")
+    else:
+        said = f"{place} was committed with another bundle or configuration"
         hint = "the next start changes the model: scores up to here and from here on do not compare"
         yield Answer("replay distance", State.WARNING, said, hint)
 

@@ -143,7 +143,8 @@ class _Check:
         if self.source.start == "latest":
             yield "source.kafka.start is latest, so where the group began is not known: only `earliest` can be replayed"
         yield from _cut(bounds)
-        recorded = {change.config[:16] for change in past.changes} if past is not None else set()
+        changes = [] if past is None else past.changes
+        recorded = {digest[:16] for change in changes for digest in (change.config, change.bundle) if digest}
         for number, position in positions.items():
             place, end = f"{topic.name}[{number}]@{position.next_offset}", bounds[topic.name][number].end
             yield from self._unlike(model, position, place, recorded)
@@ -154,7 +155,7 @@ class _Check:
         ours = {"bundle": model.bundle.digest[:16], "config": self.config.digest[:16]}
         for name, digest in ours.items():
             theirs = getattr(position.metadata, name)
-            if theirs != digest and not (name == "config" and theirs in recorded):
+            if theirs != digest and theirs not in recorded:
                 said = f"{name} {theirs}" if theirs else f"no {name}, by another tool"
                 yield f"{place}: committed with {said}, this is {name} {digest}: verify with what the worker ran"
 
@@ -164,8 +165,9 @@ class _Check:
             for number, position in positions.items()
         }
         digests = (model.bundle.digest, self.config.digest)
-        configs = frozenset(change.config for change in past.changes) if past is not None else frozenset()
-        return Scope(topic.name, topic.topic_id, upto, digests, self.config.alerts.top_events, configs)
+        changes = [] if past is None else past.changes
+        configs, bundles = (frozenset(getattr(each, name) for each in changes) for name in ("config", "bundle"))
+        return Scope(topic.name, topic.topic_id, upto, digests, self.config.alerts.top_events, configs, bundles)
 
     def _read(self, client: KafkaSettings, bounds: dict[str, dict[int, Bounds]], comparison: Comparison) -> None:
         count = 0
@@ -207,7 +209,7 @@ def unrecorded(positions: dict[int, Position], topic: TopicDescription, past: Pa
         timeline = None if past is None else past.timelines.get(partition)
         missing = set(position.metadata.steps) - set(() if timeline is None else timeline.steps)
         recorded = [] if past is None else [each for each in past.changes if each.partition == number]
-        told = {(each.moment, each.number, each.config[:16]) for each in recorded if each.topic_id == topic.topic_id}
+        told = {each.saved(position.metadata.bundle) for each in recorded if each.topic_id == topic.topic_id}
         if set(position.metadata.changes) - told:
             place = f"{partition}@{position.next_offset}"
             yield f"{place}: committed under configurations that are not recorded: verify with the worker's `reload`"

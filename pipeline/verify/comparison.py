@@ -46,7 +46,7 @@ class Upto:
 class Scope:
     """What is checked: the input topic, how far each of its partitions was committed, and with which digests.
 
-    `configs` are other configurations that were in force somewhere: where, the replay knows.
+    `configs` and `bundles` are others that were in force somewhere: where, the replay knows.
     """
 
     topic: str
@@ -55,6 +55,7 @@ class Scope:
     digests: tuple[str, str]
     top_events: int
     configs: frozenset[str] = frozenset()
+    bundles: frozenset[str] = frozenset()
 
     def demands(self, identity: Identity) -> bool:
         """Whether this output of the replay must have been committed."""
@@ -63,7 +64,7 @@ class Scope:
 
     def made_with(self, bundle: str, config: str) -> bool:
         """Whether a replay can give what these made."""
-        return bundle == self.digests[0] and (config == self.digests[1] or config in self.configs)
+        return bundle in {self.digests[0], *self.bundles} and config in {self.digests[1], *self.configs}
 
     def is_past(self, identity: Identity) -> bool:
         """Whether an output that the replay does not give is one too many."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from longwatch.pipeline.checkpoint import VERSION, Metadata, Position
+from longwatch.pipeline.checkpoint import VERSION, WITH_BUNDLES, Metadata, Position
 from longwatch.pipeline.doctor.answer import Answer, State, exit_code
 from longwatch.pipeline.doctor.facts import Group, OpenTransaction
 from longwatch.pipeline.doctor.positions import access, clock, hanging, lag, replay
@@ -46,6 +46,16 @@ def test_a_commit_past_the_end_shows_another_topic():
 def test_a_commit_of_another_bundle_is_a_warning():
     assert [each.state for each in told(at(5, 5), 0, 9, ("x", "y"))] == [State.WARNING]
     assert [each.state for each in told(at(5, 5), 0, 9, None)] == [State.OK]
+
+
+def test_with_reload_a_commit_of_another_bundle_is_ok_while_it_is_at_hand_and_fails_when_it_is_not():
+    changes = ((0, 1, f"{DIGESTS[1]}/{DIGESTS[0]}"),)
+    positions = {0: Position(5, Metadata(WITH_BUNDLES, 5, 0, *DIGESTS, settings=changes))}
+    bounds = {0: Bounds(0, 9, 9)}
+    assert [each.state for each in replay("logs", positions, bounds, ("x", "y"), {DIGESTS[0]})] == [State.OK]
+    (answer,) = replay("logs", positions, bounds, ("x", "y"), {"x"})
+    assert (answer.state, DIGESTS[0] in answer.said) == (State.FAILED, True)
+    assert "reload.bundles" in answer.hint
 
 
 @pytest.mark.parametrize(
