@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from longwatch.model.scorer import Bundle, WindowTokens, template_id
-from longwatch.pipeline.assembly import Model, model_at
+from longwatch.pipeline.assembly import Model, open_model
 from longwatch.pipeline.config import Config
 from longwatch.pipeline.errors import BundleUnusableError
 
@@ -93,14 +93,18 @@ def opened(config: Config, path: Path) -> Model:
     Raises:
         BundleUnusableError: it is not there, not whole, or a score of it is not a number.
     """
-    model = model_at(path, config.scorer.backend, config.scorer.threads)
+    model = open_model(config.model_copy(update={"bundle": path}))
     prove(model)
     return model
 
 
 def prove(model: Model) -> int:
-    """Score all of its templates once; gives how many events, raises BundleUnusableError where one has no score."""
+    """Score all of its templates once; gives how many events, raises BundleUnusableError where one has no score.
+
+    All that a worker needs of it is in memory afterwards: its folder may go.
+    """
     bundle = model.bundle
+    bundle.successors  # noqa: B018
     tokens = every_template(bundle)
     surprise = model.scorer.score(tokens)
     scores = bundle.calibration.event_score(surprise, bundle.evidence.flags(tokens))

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import structlog
 
 
-def _one(seed: int, length: int) -> int:
+def _one(seed: int, length: int, *, swaps: bool) -> int:
     from simulator import drive
 
-    world, violation = drive.run(seed, length)
+    world, violation = drive.run(seed, length, swaps=swaps)
     for place, (name, arguments) in enumerate(violation.steps if violation else [], 1):
         print(place, name, *arguments)
     print(violation.detail if violation else f"{world.steps} steps, no violation")
@@ -51,9 +51,10 @@ def main() -> int:
     parser.add_argument("--run", type=int)
     parser.add_argument("--length", type=int, default=60)
     parser.add_argument("--mutants", action="store_true")
+    parser.add_argument("--swaps", action="store_true", help="with --run: bundles are swapped meanwhile")
     asked = parser.parse_args()
     if asked.run is not None:
-        return _one(asked.run, asked.length)
+        return _one(asked.run, asked.length, swaps=asked.swaps)
     if asked.mutants:
         return _mutants()
     from simulator.many import many

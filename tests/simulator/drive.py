@@ -75,11 +75,13 @@ class Violation:
     invariant: str
     detail: str
     steps: list[tuple[str, tuple[Any, ...]]]
+    swaps: bool = False
 
     @property
     def command(self) -> str:
         """What repeats it."""
-        return f"python -m tests.simulator --run {self.seed} --length {self.length}"
+        swaps = " --swaps" if self.swaps else ""
+        return f"python -m tests.simulator --run {self.seed} --length {self.length}{swaps}"
 
 
 def play(world: World, name: str, arguments: tuple[Any, ...]) -> None:
@@ -90,17 +92,24 @@ def play(world: World, name: str, arguments: tuple[Any, ...]) -> None:
     world.oracle.check()
 
 
-def run(seed: int, steps: int = STEPS_PER_RUN) -> tuple[World, Violation | None]:
+SWAPS = 0.1
+"""Of the steps of a run in which bundles are swapped, so many are drawn anew as swaps."""
+
+
+def run(seed: int, steps: int = STEPS_PER_RUN, *, swaps: bool = False) -> tuple[World, Violation | None]:
     """One world, from its seed alone."""
-    draw = random.Random(seed)
-    world = World(static=draw.random() < 0.5)
+    draw, swapped = random.Random(seed), random.Random(f"swaps {seed}")
+    world = World(static=draw.random() < 0.5, swaps=swaps)
     rules = [name for name in draw.choices(NAMES, WEIGHTS, k=steps) if name != "overrun" or draw.random() < 0.3]
     done: list[tuple[str, tuple[Any, ...]]] = []
     try:
         for name in rules:
+            if swaps and swapped.random() < SWAPS:
+                done.append(("swap", (swapped.randrange(SLOTS), swapped.randrange(2))))
+                play(world, *done[-1])
             done.append((name, RULES[name][1](draw)))
             play(world, *done[-1])
         world.settle()
     except ViolationError as error:
-        return world, Violation(seed, steps, len(done), error.invariant, str(error), done)
+        return world, Violation(seed, steps, len(done), error.invariant, str(error), done, swaps)
     return world, None

@@ -5,6 +5,7 @@ A value is `event_time_ms entity word`; anything else is rejected. Words are tem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -20,12 +21,16 @@ from longwatch.pipeline.config import Config, load_config
 from longwatch.pipeline.decode import Decoded
 from longwatch.pipeline.detector import Detector, Rule
 from longwatch.pipeline.engine import Engine
+from longwatch.pipeline.reading import Reading
 from longwatch.pipeline.records import EVENT_SCHEMA, REJECT_SCHEMA
+from longwatch.pipeline.setting import Change, Setting, Settings
 from longwatch.pipeline.share import WHOLE, Share
 from support.windows import TEMPLATES, make_tokens
 
 WORDS = TEMPLATES[:8]
 IDS = [template_id(text) for text in WORDS]
+BUNDLES = ("b" * 64, "d" * 64)
+SETTINGS = "out.settings"
 
 
 class ShortLines:
@@ -47,10 +52,13 @@ class ShortLines:
 
 
 class Words:
-    """Template columns of messages that are a number: the place of their text in `WORDS`."""
+    """Template columns of messages that are a number: the place of their text in `WORDS`, `shift` further on."""
+
+    def __init__(self, shift: int = 0) -> None:
+        self.shift = shift
 
     def add(self, events: pl.DataFrame, _share: Share = WHOLE) -> pl.DataFrame:
-        places = [int(message) % len(WORDS) for message in events["message"]]
+        places = [(int(message) + self.shift) % len(WORDS) for message in events["message"]]
         return events.with_columns(
             pl.Series("template_id", [IDS[place] for place in places], pl.UInt64),
             pl.Series("template", [WORDS[place] for place in places], pl.String),
@@ -73,13 +81,13 @@ class LightScorer:
 
 
 @cache
-def simulated_config() -> Config:
+def simulated_config(*, swaps: bool = False) -> Config:
     """The pipeline that every simulated worker runs."""
-    return load_config(Path(__file__).with_name("pipeline.yaml"), {})
+    return load_config(Path(__file__).with_name("pipeline.yaml"), {"reload.topic": SETTINGS} if swaps else {})
 
 
 @cache
-def _detector() -> Detector:
+def _detector(bundle: str = "bundle") -> Detector:
     tokens = make_tokens([12] * 40, seed=1, end=True)
     evidence = Evidence.fit(tokens)
     calibration = Calibration.fit(LightScorer().score(tokens), evidence.signs(tokens), tokens, days=1.0)
@@ -88,8 +96,43 @@ def _detector() -> Detector:
         for kind, quantile in (("event", 0.85), ("window", 0.5))
     }
     texts = dict(zip(IDS, WORDS, strict=True))
-    builder = AlertBuilder(Digests("bundle", "config", "templates"), texts, evidence.names, 2, include_lines=True)
+    builder = AlertBuilder(Digests(bundle, "config", "templates"), texts, evidence.names, 2, include_lines=True)
     return Detector(LightScorer(), evidence, calibration, [Rule("default", thresholds=notes)], builder)
+
+
+@cache
+def setting_of(bundle: int) -> Setting:
+    """The configuration under one of the two bundles, which read other templates from the same word."""
+    notes = _detector()._setting.rules  # the calibration is the same, so are the thresholds
+    return Setting("c" * 64, BUNDLES[bundle], notes)
+
+
+class _Light:
+    """Bundles by digest, without a folder."""
+
+    def reading(self, bundle: str) -> Reading:
+        place = next(at for at, each in enumerate(BUNDLES) if each.startswith(bundle))
+        return Reading(bundle, Words(3 * place), _detector(BUNDLES[place]))  # type: ignore[arg-type]
+
+    def setting(self, _change: Change | None, bundle: str, /) -> Setting:
+        return setting_of(next(at for at, each in enumerate(BUNDLES) if each.startswith(bundle)))
+
+
+def swapping_engine(own: int, recorded: Sequence[Change] = ()) -> Engine:
+    """An engine that began with one of the two bundles, and may be swapped; with `recorded` it replays."""
+    light, digests = _Light(), (BUNDLES[own], "c" * 64)
+    first = light.reading(BUNDLES[own][:16])
+    rules = window_rules(simulated_config().windows)
+    known = Settings(setting_of(own), light.setting, None, recorded)  # type: ignore[arg-type]
+    return Engine(
+        ShortLines(),  # type: ignore[arg-type]
+        first.templates,
+        rules,
+        first.detector,
+        digests,
+        settings=known,
+        readings=light.reading,
+    )
 
 
 def light_engine() -> Engine:

@@ -10,8 +10,9 @@ import polars as pl
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.outputs import Kind, Output
 from longwatch.pipeline.records import RECORD_SCHEMA, Partition, RecordBatch
+from longwatch.pipeline.setting import Change
 from simulator.cluster import Cluster
-from simulator.engine import light_engine, simulated_config
+from simulator.engine import SETTINGS, light_engine, simulated_config, swapping_engine
 from simulator.log import Entry, PartitionLog
 
 OUTPUTS = {"out.alerts": Kind.ALERT, "out.dlq": Kind.DEAD_LETTER, "out.late": Kind.LATE}
@@ -40,17 +41,31 @@ class Replay:
     """The engine over one partition's committed records, as far as they go now."""
 
     partition: Partition
+    swaps: bool = False
     due: dict[Identity, Due] = field(default_factory=dict)
     read: int = 0
     last_ms: int = -1
+    changes: list[Change] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._engine = light_engine()
-        self._engine.assign(self.partition, None, 0)
         self._timeout = simulated_config().windows.idle_timeout.ms  # type: ignore[union-attr]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._engine = swapping_engine(0, self.changes) if self.swaps else light_engine()
+        self._engine.assign(self.partition, None, 0)
+
+    def learn(self, changes: list[Change], now_ms: int) -> None:
+        """Swaps that were committed: from the start again, by what is recorded now."""
+        self.changes = [*self.changes, *changes]
+        entries, self.entries, self.due, self.last_ms = self.entries, [], {}, -1
+        self._begin()
+        self.go_on(entries, now_ms)
 
     def go_on(self, entries: list[Entry], now_ms: int) -> None:
         """Take further records, and the silences between and behind them."""
+        self.entries += entries
         run: list[Entry] = []
         for entry in entries:
             if self.last_ms >= 0 and entry.timestamp - self.last_ms >= self._timeout:
@@ -65,10 +80,19 @@ class Replay:
 
     def _take(self, run: list[Entry]) -> None:
         if run:
-            rows = [(each.offset, each.timestamp, each.key, each.value) for each in run]
-            frame = pl.DataFrame(rows, schema=RECORD_SCHEMA, orient="row")
-            batch = RecordBatch(self.partition, frame, run[-1].offset + 1)
-            self._add(self._engine.process([batch]).outputs, by_silence=False)
+            self._process(run, by_silence=False)
+        while self._engine.swaps:
+            # All that this gives is due at a commit, before any record: what silence closed, or the bundle that went.
+            again, upto = self._engine.swap(self.partition), run[-1].offset if run else -1
+            if between := [each for each in self.entries if again <= each.offset <= upto]:
+                self._process(between, by_silence=True)
+            self._add(self._engine.process([]).outputs, by_silence=True)
+
+    def _process(self, run: list[Entry], *, by_silence: bool) -> None:
+        rows = [(each.offset, each.timestamp, each.key, each.value) for each in run]
+        frame = pl.DataFrame(rows, schema=RECORD_SCHEMA, orient="row")
+        batch = RecordBatch(self.partition, frame, run[-1].offset + 1)
+        self._add(self._engine.process([batch]).outputs, by_silence=by_silence)
 
     def _silence(self) -> None:
         self._add(self._engine.close_idle(self.partition).outputs, by_silence=True)
@@ -90,11 +114,12 @@ def identify(kind: Kind, value: bytes, headers: dict[str, bytes]) -> tuple[int, 
 class Oracle:
     """Compares, after every commit, what is visible and what is committed with the replay."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, swaps: bool = False) -> None:
         self._cluster = cluster
         described = cluster.describe(cluster.topic)
         self.replays = [
-            Replay(Partition(cluster.topic, described.topic_id, number)) for number in range(described.partitions)
+            Replay(Partition(cluster.topic, described.topic_id, number), swaps)
+            for number in range(described.partitions)
         ]
         self.seen: list[dict[Identity, bytes]] = [{} for _ in self.replays]
         self.truncated: set[int] = set()
@@ -134,10 +159,21 @@ class Oracle:
             log = self._cluster.topics[self._cluster.topic][number]
             entries, replay.read = log.fetch(replay.read, log.end, "read_committed")
             replay.go_on(entries, self._cluster.clock.ms)
+        self._learn()
         for topic, kind in OUTPUTS.items():
             for log in self._cluster.topics.get(topic, [])[:1]:
                 for entry in self._ended(topic, log):
                     self._see(kind, entry)
+
+    def _learn(self) -> None:
+        """What was in force where, as far as it is committed."""
+        found: dict[int, list[Change]] = {}
+        for log in self._cluster.topics.get(SETTINGS, [])[:1]:
+            for entry in self._ended(SETTINGS, log):
+                change = msgspec.json.decode(entry.value or b"", type=Change)
+                found.setdefault(change.partition, []).append(change)
+        for number, changes in found.items():
+            self.replays[number].learn(changes, self._cluster.clock.ms)
 
     def _ended(self, topic: str, log: PartitionLog) -> list[Entry]:
         """New records of committed transactions, also behind an open one: no reader can be kept from them for long."""

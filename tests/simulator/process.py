@@ -13,10 +13,11 @@ from longwatch.pipeline.kafka_settings import KafkaSettings, TopicDescription
 from longwatch.pipeline.kafka_transactions import Transactions
 from longwatch.pipeline.kafka_watchdog import Watchdog
 from longwatch.pipeline.kafka_worker import open_kafka_worker
+from longwatch.pipeline.setting import Setting
 from longwatch.pipeline.worker import Worker, WorkerSettings
 from simulator.cluster import Cluster
 from simulator.consumer import Consumer
-from simulator.engine import light_engine, simulated_config
+from simulator.engine import light_engine, setting_of, simulated_config, swapping_engine
 from simulator.producer import Producer
 
 Fault = Callable[["Process"], None]
@@ -77,7 +78,7 @@ class SimulatedPort:
         return self.cluster.describe(topic)
 
     def create_missing_topics(
-        self, settings: KafkaSettings, topics: Mapping[str, int], *, allowed: bool
+        self, settings: KafkaSettings, topics: Mapping[str, int], *, allowed: bool, for_ever: bool = False
     ) -> tuple[str, ...]:
         for name, partitions in topics.items():
             self.cluster.create(name, partitions)
@@ -92,10 +93,25 @@ class SimulatedPort:
         return _Patience()
 
 
+class _File:
+    """The configuration file of a slot: which bundle it names now."""
+
+    def __init__(self, wanted: Callable[[], int]) -> None:
+        self._wanted = wanted
+
+    @property
+    def current(self) -> Setting:
+        return setting_of(self._wanted())
+
+    def look(self) -> None:
+        """There is no other change to see."""
+
+
 class Process:
     """One life of a worker; `ended` says how it went once it is over."""
 
-    def __init__(self, cluster: Cluster, instance: str | None) -> None:
+    def __init__(self, cluster: Cluster, instance: str | None, wanted: Callable[[], int] | None = None) -> None:
+        self.wanted = wanted
         self.fate = Fate()
         self.port = SimulatedPort(cluster, self.fate)
         self.instance = instance
@@ -126,8 +142,15 @@ class Process:
         if self._worker is None:
             idle_ms = simulated_config().windows.idle_timeout.ms  # type: ignore[union-attr]
             settings = WorkerSettings(0.5, gather_records=8, gather_s=GATHER_S, idle_timeout_ms=idle_ms)
+            swaps = self.wanted is not None
             self._opened = open_kafka_worker(
-                simulated_config(), light_engine(), self._cluster.clock, settings, self.instance, port=self.port
+                simulated_config(swaps=swaps),
+                light_engine() if self.wanted is None else swapping_engine(self.wanted()),
+                self._cluster.clock,
+                settings,
+                self.instance,
+                port=self.port,
+                settings_source=None if self.wanted is None else _File(self.wanted),
             )
             self._worker = self._opened.__enter__()
         self._worker.step()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from kafka import errors
 from kafka.structs import TopicPartition
@@ -35,9 +36,11 @@ ARRIVES = ("applied", "never", *LATER_MS)
 class World:
     """A cluster, two slots for workers, and the oracle."""
 
-    def __init__(self, *, static: bool) -> None:
+    def __init__(self, *, static: bool, swaps: bool = False) -> None:
+        self.swaps = swaps
+        self.wanted = [0] * SLOTS
         self.cluster = Cluster("logs", PARTITIONS)
-        self.oracle = Oracle(self.cluster)
+        self.oracle = Oracle(self.cluster, swaps=swaps)
         self.static = static
         self.slots: list[Process | None] = [None] * SLOTS
         self.zombies: list[Process] = []
@@ -87,7 +90,8 @@ class World:
             process = self.slots[slot]
             if process is None or process.ended:
                 self._bury(slot)
-                process = self.slots[slot] = Process(self.cluster, f"w{slot}" if self.static else None)
+                wanted = partial(self.wanted.__getitem__, slot) if self.swaps else None
+                process = self.slots[slot] = Process(self.cluster, f"w{slot}" if self.static else None, wanted)
             if not process.fate.stopped:
                 process.step()
             self.cluster.advance(50)
@@ -96,6 +100,10 @@ class World:
         """Enough time for the commit interval, then a round."""
         self.cluster.advance(600)
         self.poll(slot)
+
+    def swap(self, slot: int, bundle: int) -> None:
+        """The file of a slot's worker names a bundle; the other slot's may name another."""
+        self.wanted[slot] = bundle
 
     def kill(self, slot: int) -> None:
         """SIGKILL between two calls."""
