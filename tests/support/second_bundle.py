@@ -1,5 +1,6 @@
 """A second real bundle of the demo's log: other templates, another network, another calibration; made in seconds."""
 
+import atexit
 import shutil
 import tempfile
 from functools import cache
@@ -16,33 +17,28 @@ TRAIN = "max_steps: 20\ntokens_per_batch: 2048\nmax_window_tokens: 256\nvalidati
 SETTINGS = ("windows.max_events=100", "windows.overlap=16", "templates.merge_above=4")
 
 
+@cache
+def _trained() -> Path:
+    """Once a process: exporting the network is what takes long."""
+    folder = Path(tempfile.mkdtemp(prefix="longwatch-second-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copy(HOME / "demo.yaml", folder / "demo.yaml")
+    lines = demo_frame((9, 11)).filter(pl.col("incident").is_null())["line"]
+    (folder / "demo.log").write_text("".join(f"{line}\n" for line in lines))
+    (folder / "model.yaml").write_text(MODEL)
+    (folder / "train.yaml").write_text(TRAIN)
+    words = ["train", str(folder / "demo.yaml"), "--out", str(folder / "bundle")]
+    words += ["--model-config", str(folder / "model.yaml"), "--train-config", str(folder / "train.yaml")]
+    assert main([*words, *(word for setting in SETTINGS for word in ("--set", setting))]) == 0
+    return folder / "bundle"
+
+
 def train_second(out: Path) -> Path:
     """Trained on two hours without their incidents, with templates merged otherwise than the demo's."""
-    folder = Path(tempfile.mkdtemp(prefix="longwatch-second-"))
-    try:
-        shutil.copy(HOME / "demo.yaml", folder / "demo.yaml")
-        lines = demo_frame((9, 11)).filter(pl.col("incident").is_null())["line"]
-        (folder / "demo.log").write_text("".join(f"{line}\n" for line in lines))
-        (folder / "model.yaml").write_text(MODEL)
-        (folder / "train.yaml").write_text(TRAIN)
-        words = ["train", str(folder / "demo.yaml"), "--out", str(out)]
-        words += ["--model-config", str(folder / "model.yaml"), "--train-config", str(folder / "train.yaml")]
-        assert main([*words, *(word for setting in SETTINGS for word in ("--set", setting))]) == 0
-    finally:
-        shutil.rmtree(folder)
-    return out
+    return Path(shutil.copytree(_trained(), out))
 
 
 @cache
 def second_model() -> Model:
-    """The same, opened; its folder is gone, so it stays as it was read."""
-    folder = Path(tempfile.mkdtemp(prefix="longwatch-second-"))
-    try:
-        model = model_at(train_second(folder / "bundle"))
-        bundle = model.bundle
-        # Read before the folder goes.
-        read = (bundle.calibration, bundle.evidence, bundle.successors, bundle.vocabulary)
-        assert all(part is not None for part in read)
-        return model
-    finally:
-        shutil.rmtree(folder)
+    """The same, opened."""
+    return model_at(_trained())
