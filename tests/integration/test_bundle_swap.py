@@ -22,7 +22,7 @@ from support.second_bundle import train_second
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(420)]
 
 PARTITIONS = 2
-NUM, STEP = 4200, 600
+NUM, STEP = 3150, 450
 LONG = "windows.idle_timeout=1h"
 
 
@@ -151,8 +151,10 @@ def test_each_whole_bundle_took_effect_in_each_partition_and_no_broken_one_anywh
 
 
 def test_every_alert_is_by_the_bundle_that_was_committed_for_its_offset(deployed):
+    changes = deployed.changes
+
     def committed(alert: Alert) -> str:
-        own = [each for each in deployed.changes if each.partition == alert.source.partition]
+        own = [each for each in changes if each.partition == alert.source.partition]
         closed_by_swap = alert.window.closed_by == BUNDLE_SWAPPED
         upto = alert.source.trigger_offset - closed_by_swap
         return [each for each in own if each.offset <= upto][-1].bundle
