@@ -137,7 +137,8 @@ def judge(config: Config, model: Model, half: Half, folder: Path) -> tuple[dict[
     done = replay_history(config, model, [half.log], None, None, out)
     middle_ms = int(half.middle.timestamp() * 1000)
     later = Slice(start_ms=middle_ms).keep(windows_of(done.scores, done.alerts))
-    figures = report(done, model, read_labels(DATA / "hdfs_raw" / "labels.csv"), later, out)
+    texts = TemplateColumns(model.templates).texts
+    figures = report(done, model, read_labels(DATA / "hdfs_raw" / "labels.csv"), later, out, texts)
     sys.stderr.write(render(figures) + "\n")
     return figures, messages(done)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from longwatch.pipeline.assembly import Model, build_engine, open_model, rules_for, window_rules
 from longwatch.pipeline.backtest import Replay, replay
+from longwatch.pipeline.bundles import Bundles
 from longwatch.pipeline.clock import SystemClock
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
@@ -60,7 +61,8 @@ def backtest(
     else:
         done = replay_in_parts(loaded, model, files, start, end, out, past, pool)
     windows = part.keep(windows_of(done.scores, done.alerts))
-    figures = report(done, model, truth, windows, out)
+    texts = texts_of(loaded, model, past)
+    figures = report(done, model, truth, windows, out, texts)
     write_line(render(figures))
     if len(windows) and not figures["alerts"]:
         highest = float(windows["score"].max())  # type: ignore[arg-type]
@@ -73,7 +75,6 @@ def backtest(
         # Not the engine: it changes nothing of what is written.
         told = provenance(command_of(config, files, options, overrides), loaded, model, read, done.scores)
         (out / PROVENANCE).write_text(json.dumps(told, indent=2) + "\n")
-        texts = TemplateColumns(model.templates).texts
         history = History(windows, done.scores, done.alerts, truth, texts, model, loaded.masking.masker())
         write_report(out / REPORT, history, figures, loaded.pipeline, told)
         write_line(f"report, to open in a browser: {out / REPORT}")
@@ -109,7 +110,18 @@ def replay_history(
         )
 
 
-def report(done: Replay, model: Model, truth: Labels | None, windows: pl.DataFrame, out: Path) -> dict[str, Any]:
+def texts_of(config: Config, model: Model, past: Past | None) -> dict[int, str]:
+    """Of all templates that a score may name: those of every bundle that judged a part of the history."""
+    texts, bundles = TemplateColumns(model.templates).texts, Bundles(config, model)
+    recorded = {change.bundle[:16] for change in (past.changes if past is not None else ()) if change.bundle}
+    for bundle in sorted(recorded):
+        texts |= TemplateColumns(bundles.model(bundle).templates).texts
+    return texts
+
+
+def report(
+    done: Replay, model: Model, truth: Labels | None, windows: pl.DataFrame, out: Path, texts: Mapping[int, str]
+) -> dict[str, Any]:
     """Figures of the windows that begin within the slice, also written to `out`."""
     figures = summary(windows, truth)
     figures["records"] = {
@@ -119,7 +131,6 @@ def report(done: Replay, model: Model, truth: Labels | None, windows: pl.DataFra
         "suppressed": done.progress.suppressed,
     }
     if truth is not None and len(windows):
-        texts = TemplateColumns(model.templates).texts
         tokens = tokens_of(done.scores, windows, texts)
         figures["floors"] = floors(windows, tokens, model.bundle.evidence, truth)
     (out / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from longwatch.pipeline.report_page.alert_rows import key_of
 from longwatch.pipeline.report_page.history import History
 from longwatch.pipeline.why.case import Case, case_of
@@ -14,11 +16,16 @@ MAX_EXPLAINED = 12
 
 
 def explanations(history: History) -> dict[int, dict[str, Any]]:
-    """{row of the alert: what was expected, and what its score hangs on}, the highest alert of each window."""
+    """{row of the alert: what was expected, and what its score hangs on}, the highest alert of each window.
+
+    What another bundle judged, or a part of its window, this one cannot explain.
+    """
     ranked = sorted(range(len(history.alerts)), key=lambda at: (-history.alerts[at][-1].score, at))
     chosen: dict[tuple[str, int, str, int], int] = {}
     for at in ranked:
-        if history.alerts[at][-1].top_events:
+        last = history.alerts[at][-1]
+        is_own = last.digests.bundle == history.bundle.digest and last.swapped_at is msgspec.UNSET
+        if last.top_events and is_own:
             chosen.setdefault(key_of(history.alerts[at][-1]), at)
     return {at: _told(history, at) for at in list(chosen.values())[:MAX_EXPLAINED]}
 

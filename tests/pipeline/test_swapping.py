@@ -3,6 +3,7 @@
 What is due is told by two plain runs, one a bundle, that know nothing of swaps.
 """
 
+import shutil
 from typing import Any
 from unittest import mock
 
@@ -17,16 +18,17 @@ from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.assembly import Model, build_engine
 from longwatch.pipeline.assigned import Assigned
 from longwatch.pipeline.bundles import Bundles
-from longwatch.pipeline.checkpoint import WITH_BUNDLES, Position
+from longwatch.pipeline.checkpoint import WITH_BUNDLES, WITH_CHANGES, Position, decode_position
 from longwatch.pipeline.configured_settings import recorded_settings, setting_of
+from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.outputs import Output
 from longwatch.pipeline.reading import Reading, Readings
-from longwatch.pipeline.setting import Setting
+from longwatch.pipeline.setting import MOST_CHANGES, Setting
 from longwatch.pipeline.window_state import BUNDLE_SWAPPED, PARTITION_IDLE, Window
 from longwatch.pipeline.windows import PartitionWindows
 from support.demo import BUSY, LOGS, as_records, batch, demo_config, demo_frame, demo_model
 from support.marking import alerts_of
-from support.second_bundle import second_model
+from support.second_bundle import second_model, train_second
 from support.swaps import LOUD, SOFT, Life, changes_of, check, check_lives, due, essence, live, replayed, said, tenures
 
 NUM = 1500
@@ -227,3 +229,55 @@ def test_what_silence_closed_before_a_swap_was_closed_by_the_bundle_of_then(reco
             at = again.swap(LOGS)
     repeated += again.process([]).outputs
     assert essence(repeated) == essence(outputs)
+
+
+def test_a_commit_under_a_bundle_that_is_nowhere_is_refused_with_what_to_do(records, models, choices, tmp_path):
+    life = Life(records.head(900), models, choices[2])
+    life.finish()
+    config = LOUD.model_copy(update={"bundle": tmp_path / "first"})
+    alone = recorded_settings(config, models[0], changes_of(life.kept))
+    with pytest.raises(BundleUnusableError, match=f"bundle {choices[2].bundle[:16]} judged records") as refused:
+        alone.bundles.model(choices[2].bundle[:16])
+    assert str(tmp_path) in refused.value.message
+    assert "reload.bundles" in refused.value.hint
+
+
+def test_a_bundle_is_found_by_its_digest_among_those_that_are_kept(models, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(models[0].bundle.path, tmp_path / name)
+    train_second(tmp_path / "c")
+    (tmp_path / "a" / "manifest.json").write_text("half a manif")
+    config = LOUD.model_copy(update={"bundle": tmp_path / "c"})
+    found = Bundles(config, models[0]).model(models[1].bundle.digest[:16])
+    assert found.bundle.path == tmp_path / "c"
+    assert Bundles(config, models[1]).model(models[0].bundle.digest[:16]).bundle.path == tmp_path / "b"
+
+
+def test_a_commit_of_before_bundles_could_change_is_gone_on_from_under_its_own_bundle(records, models, choices):
+    life = Life(records, models, choices[0])
+    life.step(900)
+    life.commit()
+    position = life.position
+    assert position is not None
+    old = [(at, number, name[:16]) for at, number, name in position.metadata.changes]
+    told = msgspec.structs.replace(position.metadata, v=WITH_CHANGES, settings=tuple(old))
+    life.position = decode_position(LOGS, position.next_offset, msgspec.json.encode(told).decode())
+    life.start(choices[2])
+    assert life.engine.positions() == {}
+    outputs = life.finish()
+    assert [each.bundle for each in changes_of(outputs)] == [choices[0].bundle, choices[2].bundle]
+    assert changes_of(outputs)[1].offset >= 900
+    assert essence(replayed(records, models, models[1], changes_of(outputs), [])) == essence(outputs)
+
+
+def test_a_commits_metadata_stays_within_what_a_broker_takes_however_often_bundles_change(records, models, choices):
+    life = Life(records.head(1200), models, choices[0])
+    for at in range(MOST_CHANGES + 4):
+        life.wanted = choices[2 * (at % 2)]
+        life.step(10)
+        while life.engine.rebuilding:
+            life.step(200)
+    life.commit()
+    assert life.position is not None
+    assert len(life.position.metadata.changes) == MOST_CHANGES
+    assert len(life.position.encode_metadata()) < 2048

@@ -9,6 +9,7 @@ import polars as pl
 from longwatch.pipeline.backtest import Replay
 from longwatch.pipeline.commands.backtest import replay_history
 from longwatch.pipeline.config import Config
+from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.sharded.merge import replay_in_parts
 from longwatch.pipeline.sharded.shard import Done, Task, run_part
 from support.demo import BUSY, demo_config, demo_frame, demo_model
@@ -46,14 +47,14 @@ def config_of(log: Path, partitions: int, **more: str) -> Config:
     return demo_config({**BUSY, **WRITTEN, "source.files.paths": f"[{log}]", "source.files.as_topic": topic, **more})
 
 
-def alone(config: Config, out: Path) -> Replay:
+def alone(config: Config, out: Path, past: Past | None = None) -> Replay:
     """One process."""
-    return replay_history(config, demo_model(), [], None, None, out)
+    return replay_history(config, demo_model(), [], None, None, out, past)
 
 
-def by_parts(config: Config, out: Path, processes: int) -> Replay:
+def by_parts(config: Config, out: Path, processes: int, past: Past | None = None) -> Replay:
     """So many processes' parts."""
-    return replay_in_parts(config, demo_model(), [], None, None, out, None, InTurn(processes))
+    return replay_in_parts(config, demo_model(), [], None, None, out, past, InTurn(processes))
 
 
 def scores_of(done: Replay) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """A history replayed by parts gives the bytes of one process, however it is divided."""
 
+import shutil
 from functools import cache
 
 import polars as pl
@@ -7,11 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longwatch.model.scorer import open_bundle
 from longwatch.pipeline.backtest import Replay
 from longwatch.pipeline.config import Config
+from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.records import Partition
+from longwatch.pipeline.setting import Change
 from longwatch.pipeline.sharded.plan import parts_of
+from support.demo import HOME, demo_model
 from support.parts import alone, by_parts, config_of, scores_of, write_history
+from support.second_bundle import train_second
 
 FOLLOWING = {"thresholds.follow": "true", "thresholds.default.window.false_alarms_per_day": "30"}
 SILENT = {"windows.idle_timeout": "5s"}
@@ -77,3 +83,26 @@ def _polling(poll_records: int):
     from longwatch.pipeline.sources.local import open_local
 
     return lambda config, clock, **_: open_local(config, clock, poll_records=poll_records)
+
+
+def test_parts_give_the_bytes_of_one_process_where_bundles_were_swapped(history, tmp_path):
+    """Each part swaps where it is recorded, reads again what is open, and finds the bundles by their digests."""
+    config, plain, _ = history(1, ())
+    shutil.copytree(HOME / "bundle", tmp_path / "first")
+    second = open_bundle(train_second(tmp_path / "second"))
+    config = config.model_copy(update={"bundle": tmp_path / "first"})
+    place, limits = ("logs", "topic-uuid", 0), config.thresholds.model_dump(mode="json", exclude_none=True)
+    digests = [demo_model().bundle.digest, second.digest, demo_model().bundle.digest]
+    changes = [
+        Change(*place, offset, False, number, config.digest, limits, [], digest)
+        for number, (offset, digest) in enumerate(zip((0, 700, 1600), digests, strict=True), 1)
+    ]
+    past = Past(changes=changes)
+    expected = alone(config, tmp_path / "one", past)
+    found = by_parts(config, tmp_path / "parts", 3, past)
+    assert {alert.digests.bundle for alert in expected.alerts} == set(digests)
+    assert found.alerts == expected.alerts
+    assert (tmp_path / "parts" / "alerts.parquet").read_bytes() == (tmp_path / "one" / "alerts.parquet").read_bytes()
+    assert scores_of(found).equals(scores_of(expected))
+    assert scores_of(found).select("offset", "entity").drop_nulls().is_unique().all()
+    assert scores_of(plain).height == scores_of(found).height
