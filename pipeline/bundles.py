@@ -94,7 +94,10 @@ def opened(config: Config, path: Path) -> Model:
         BundleUnusableError: it is not there, not whole, or a score of it is not a number.
     """
     model = open_model(config.model_copy(update={"bundle": path}))
-    prove(model)
+    try:
+        prove(model)
+    except ValueError as error:
+        raise BundleUnusableError(str(error), "`longwatch bundle verify` tries it") from error
     return model
 
 

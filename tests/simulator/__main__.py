@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--run", type=int)
     parser.add_argument("--length", type=int, default=60)
     parser.add_argument("--mutants", action="store_true")
-    parser.add_argument("--swaps", action="store_true", help="with --run: bundles are swapped meanwhile")
+    parser.add_argument("--swaps", action="store_true", help="bundles are swapped meanwhile")
     asked = parser.parse_args()
     if asked.run is not None:
         return _one(asked.run, asked.length, swaps=asked.swaps)
@@ -59,7 +59,7 @@ def main() -> int:
         return _mutants()
     from simulator.many import many
 
-    return many(asked.steps, asked.seed, asked.processes)
+    return many(asked.steps, asked.seed, asked.processes, swaps=asked.swaps)
 
 
 if __name__ == "__main__":

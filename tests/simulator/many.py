@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import structlog
@@ -19,12 +20,12 @@ LENGTH = 150
 """Longer runs than a shrunk case wants: settling at the end of each is what costs."""
 
 
-def _chunk(first_seed: int) -> dict[str, object]:
+def _chunk(first_seed: int, *, swaps: bool = False) -> dict[str, object]:
     """So many runs, in a process of its own."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     steps, rules, endings, violations = 0, Counter[str](), Counter[str](), []
     for seed in range(first_seed, first_seed + CHUNK_RUNS):
-        world, violation = run(seed, LENGTH)
+        world, violation = run(seed, LENGTH, swaps=swaps)
         steps += world.steps
         rules += world.counts
         endings += world.endings
@@ -40,14 +41,14 @@ def _seeds(seed: int) -> Iterator[int]:
         first += CHUNK_RUNS
 
 
-def many(steps: int, seed: int, processes: int) -> int:
+def many(steps: int, seed: int, processes: int, *, swaps: bool = False) -> int:
     """At least so many steps; the report as JSON on stdout, how far it is on stderr. 1 when something broke."""
     started, total, runs = time.monotonic(), 0, 0
     rules, endings, violations = Counter[str](), Counter[str](), []
     seeds = _seeds(seed)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         while total < steps:
-            for part in pool.map(_chunk, [next(seeds) for _ in range(4 * processes)]):
+            for part in pool.map(partial(_chunk, swaps=swaps), [next(seeds) for _ in range(4 * processes)]):
                 total += part["steps"]  # type: ignore[operator]
                 runs += CHUNK_RUNS
                 rules += part["rules"]  # type: ignore[arg-type]
@@ -58,6 +59,7 @@ def many(steps: int, seed: int, processes: int) -> int:
         "steps": total,
         "runs": runs,
         "seed": seed,
+        "swaps": swaps,
         "seconds": round(time.monotonic() - started, 1),
         "violations": violations,
         "rules": dict(sorted(rules.items())),
