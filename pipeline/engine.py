@@ -98,6 +98,8 @@ class Engine:
         told = None if position is None else position.metadata
         silence = self._silencer.of(partition, told.steps if told else ())
         in_force = self.settings.of(partition, told.changes if told else ()) if self.settings else None
+        if in_force is not None and position is None:
+            in_force.begin_at(start)
         reading = self._reading(in_force)
         if position is None:
             windows = PartitionWindows(self._rules)

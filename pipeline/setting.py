@@ -172,6 +172,11 @@ class InForce:
         del self.ahead[:count]
         self.since = self._since()
 
+    def begin_at(self, offset: int) -> None:
+        """A replay begins there: swaps up to it are past, and nothing is open that they took over."""
+        while self.ahead and self.ahead[0].moment // 2 <= offset:
+            self.go_on()
+
     @property
     def _before(self) -> Setting:
         """What was in force before anything was recorded, by the bundle of then."""

@@ -29,7 +29,21 @@ from longwatch.pipeline.windows import PartitionWindows
 from support.demo import BUSY, LOGS, as_records, batch, demo_config, demo_frame, demo_model
 from support.marking import alerts_of
 from support.second_bundle import second_model, train_second
-from support.swaps import LOUD, SOFT, Life, changes_of, check, check_lives, due, essence, live, replayed, said, tenures
+from support.swaps import (
+    LOUD,
+    SOFT,
+    Life,
+    changes_of,
+    check,
+    check_lives,
+    due,
+    essence,
+    live,
+    replayed,
+    said,
+    swapping_engine,
+    tenures,
+)
 
 NUM = 1500
 
@@ -154,6 +168,19 @@ def test_a_replay_by_what_was_recorded_gives_the_same_bytes_whatever_the_batches
     own = data.draw(st.sampled_from(models))
     cuts = data.draw(st.lists(st.integers(1, NUM - 1), max_size=6))
     assert essence(replayed(records, models, own, changes_of(outputs), cuts)) == essence(outputs)
+
+
+def test_a_replay_that_begins_behind_a_swap_reads_nothing_before_it(records, models, choices):
+    plan = {0: choices[0], 400: choices[2], 700: choices[0], 1200: choices[2]}
+    changes = changes_of(live(records, models, plan, []))
+    engine = swapping_engine(models, models[1], LOUD, changes)
+    assert engine.assign(LOGS, None, 900) == 900
+    assert engine.swaps == []
+    outputs = engine.process([batch(records.slice(900))]).outputs
+    assert {alert.digests.bundle for alert in alerts_of(outputs)} == {choices[0].bundle}
+    assert engine.next_offsets == {LOGS: 1200}
+    assert engine.swaps == [LOGS]
+    assert engine.swap(LOGS) >= 900
 
 
 def events(settings_: list[Setting]) -> st.SearchStrategy[Any]:
