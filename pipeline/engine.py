@@ -261,8 +261,8 @@ class Engine:
                 Kind.LATE, part, late_reasons(advance.late, self._rules.allowed_lateness_ms), self._masker
             )
         # Not the batch's own: how far it lies behind the last record depends on when the broker was asked.
-        for part in (again + new)[-1:]:
-            state.next_offset = max(state.next_offset, int(part.frame["offset"][-1]) + 1)
+        behind = int(batch.frame["offset"][-1]) + 1
+        state.next_offset = max(state.next_offset, behind if state.upto is None else min(behind, state.upto))
         return _Digested(touched, outputs, num_events, num_unseen)
 
     def _advance(self, state: Assigned, batch: RecordBatch, events: pl.DataFrame) -> Advance:

@@ -170,6 +170,14 @@ def test_a_replay_by_what_was_recorded_gives_the_same_bytes_whatever_the_batches
     assert essence(replayed(records, models, own, changes_of(outputs), cuts)) == essence(outputs)
 
 
+def test_a_replay_swaps_at_the_recorded_offset_also_where_no_record_stands_before_it(records, models, choices):
+    changes = changes_of(live(records, models, {0: choices[0], 700: choices[2]}, []))
+    engine = swapping_engine(models, models[0], LOUD, changes)
+    engine.assign(LOGS, None, 0)
+    engine.process([batch(records.filter(pl.col("offset") != 699).head(900))])
+    assert (engine.next_offsets, engine.swaps) == ({LOGS: 700}, [LOGS])
+
+
 def test_a_replay_that_begins_behind_a_swap_reads_nothing_before_it(records, models, choices):
     plan = {0: choices[0], 400: choices[2], 700: choices[0], 1200: choices[2]}
     changes = changes_of(live(records, models, plan, []))
