@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from longwatch.pipeline.assembly import Model
 from longwatch.pipeline.bundles import digest_of
 from longwatch.pipeline.config import load_config
 from longwatch.pipeline.reloading import Reloader, Told
@@ -32,10 +33,14 @@ class Followed:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "pipeline.yaml"
         self.path.write_text(YAML)
-        self.seconds, self.failures, self.adopted = 0.0, 0, list[str]()
+        self.seconds, self.failures, self.adopted, self.opened = 0.0, 0, list[str](), list[str]()
         config = load_config(self.path)
-        told = Told(lambda _, digest: self.adopted.append(digest), self.fail)
+        told = Told(self.adopt, self.fail)
         self.reloader = Reloader(self.path, {}, config, demo_model(), lambda: self.seconds, told)
+
+    def adopt(self, model: Model, digest: str) -> None:
+        self.opened.append(model.bundle.digest)
+        self.adopted.append(digest)
 
     def fail(self) -> None:
         self.failures += 1
@@ -158,7 +163,7 @@ def test_another_bundle_is_taken_over_with_its_own_values_for_budgets(deployed, 
     shutil.copytree(second, deployed.folder / "second")
     (line,) = deployed.settled(deployed.text("second", budget))
     assert (line["event"], line["bundle"]) == ("reloaded", digest_of(second)[:16])
-    assert deployed.bundle == digest_of(second)
+    assert deployed.bundle == deployed.opened[-1] == digest_of(second)
     assert deployed.bundle != before[0]
     assert deployed.limit != before[1]
 
