@@ -272,7 +272,7 @@ def test_a_commit_under_a_bundle_that_is_nowhere_is_refused_with_what_to_do(reco
     config = LOUD.model_copy(update={"bundle": tmp_path / "first"})
     alone = recorded_settings(config, models[0], changes_of(life.kept))
     with pytest.raises(BundleUnusableError, match=f"bundle {choices[2].bundle[:16]} judged records") as refused:
-        alone.bundles.model(choices[2].bundle[:16])
+        build_engine(config, models[0], settings=alone).assign(LOGS, life.position, 0)
     assert str(tmp_path) in refused.value.message
     assert "reload.bundles" in refused.value.hint
 
