@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+import structlog
 
 from longwatch.pipeline.engine import Result
 from longwatch.pipeline.outputs import Kind
+
+log = structlog.get_logger("longwatch.worker")
 
 _NAMES = {
     Kind.ALERT: "alerts",
@@ -40,3 +44,17 @@ class Progress:
             if not output.kind.is_record:
                 name = _NAMES[output.kind]
                 setattr(self, name, getattr(self, name) + 1)
+
+
+class Diary:
+    """Logs every so many seconds what was done so far, and what is held in memory."""
+
+    def __init__(self, every_s: float, now: float) -> None:
+        self._every_s = every_s
+        self._last = now
+
+    def tell(self, now: float, progress: Progress, **held: int) -> None:
+        """At `now` of a monotonic clock."""
+        if now - self._last >= self._every_s:
+            self._last = now
+            log.info("progress", **asdict(progress), **held)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import structlog
 
 from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.errors import InputError
-from longwatch.pipeline.pending import Pending
-from longwatch.pipeline.progress import Progress
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.sources import Source
 
@@ -31,12 +28,6 @@ def announce(partition: Partition, position: Position, replay_from: int) -> None
             effect="alerts of windows that began before are marked partial",
             action="raise the topic's retention above windows.max_duration",
         )
-
-
-def say(progress: Progress, engine: Engine, pending: Pending) -> None:
-    """Log what was done so far, and what is held in memory."""
-    held = {"open_windows": engine.num_open_windows, "pending": len(pending.outputs)}
-    log.info("progress", **asdict(progress), **held)
 
 
 def unread(source: Source, engine: Engine) -> dict[Partition, int]:

@@ -19,10 +19,11 @@ from longwatch.pipeline.errors import BrokerError
 from longwatch.pipeline.gathering import Gathering
 from longwatch.pipeline.kafka_errors import CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Output
+from longwatch.pipeline.patience import Patience
 from longwatch.pipeline.pending import Pending
-from longwatch.pipeline.progress import Progress
+from longwatch.pipeline.progress import Diary, Progress
 from longwatch.pipeline.records import Partition, RecordBatch
-from longwatch.pipeline.resuming import announce, check_whole, say, unread
+from longwatch.pipeline.resuming import announce, check_whole, unread
 from longwatch.pipeline.sources import Source
 from longwatch.pipeline.stages import Stage, Timed, untimed
 from longwatch.pipeline.steering import Steering
@@ -67,9 +68,11 @@ class Worker:
         self._steering = steering or Steering()
         self._timed = timed
         self._pending = Pending()
+        self._patience = Patience()
         self._committed: dict[Partition, Position] = {}
         self._starts: dict[Partition, int] = {}
-        self._last_commit = self._last_said = clock.monotonic()
+        self._last_commit = clock.monotonic()
+        self._diary = Diary(settings.progress_interval_s, self._last_commit)
         self._behind = self._joined = False
         self._waiting_since: float | None = None
         self.progress = Progress()
@@ -172,6 +175,7 @@ class Worker:
             return
         self._committed |= positions
         self._waiting_since = None
+        self._patience.worked()
         self._watch.committed(self._pending.outputs)
         self._pending.clear()
         self.progress.commits += 1
@@ -190,7 +194,8 @@ class Worker:
             batches = self._poll()
         self._observe(Step.POLLED)
         if self._behind:
-            self._read_again()
+            if self._patience.polled():
+                self._read_again()
             return False
         self._gathered.add(batches, self._clock.monotonic())
         if batches and self._gathered.left_ms(self._clock.monotonic()) and not self._due():
@@ -272,11 +277,8 @@ class Worker:
             self._waiting_since = self._clock.monotonic()
 
     def _say(self) -> None:
-        """Log now and then what was done so far, and what is held in memory."""
-        now = self._clock.monotonic()
-        if now - self._last_said >= self._settings.progress_interval_s:
-            self._last_said = now
-            say(self.progress, self._engine, self._pending)
+        held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending.outputs)}
+        self._diary.tell(self._clock.monotonic(), self.progress, **held)
 
     def _state(self) -> State:
         return State(
@@ -296,11 +298,7 @@ class Worker:
         """What came after the last commit is done again; nothing of it is visible, or the last commit holds it."""
         log.warning("commit_aborted", reason=error.message, action="reading again from the last commit")
         self.progress.aborted += 1
-        self._behind = True
-        try:
-            self._read_again()
-        except BrokerError as away:
-            self._fall_behind(away)
+        self._hold()
 
     def _fall_behind(self, error: BrokerError) -> None:
         """A call may have failed after records were taken: once a broker answers, all is read again."""
@@ -308,7 +306,14 @@ class Worker:
             raise error
         self._wait()
         log.warning("broker_away", reason=error.message, action="reading again from the last commit when it is back")
+        self._hold()
+
+    def _hold(self) -> None:
+        """Take no records until all is read again, but poll on, for the group's sake."""
         self._behind = True
+        self._gathered.take()
+        self._source.hold()
+        self._patience.failed()
 
     def _read_again(self) -> None:
         self._pending.clear()

@@ -27,6 +27,10 @@ class Source(Protocol):
         """Read this offset of the partition next."""
         ...
 
+    def hold(self) -> None:
+        """Give no records of a partition from now on until it is sought; who reads waits for what it writes to."""
+        ...
+
     def start(self, partition: Partition, /) -> int:
         """Where a partition begins that nothing has been committed of."""
         ...

@@ -95,6 +95,9 @@ class FilesSource:
             self._at_end = False
             self._lines = self._open()
 
+    def hold(self) -> None:
+        """Nothing: it is read no further than it is polled."""
+
     def start(self, _partition: Partition) -> int:
         """Always 0."""
         return 0

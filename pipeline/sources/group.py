@@ -17,6 +17,7 @@ class GroupSource:
         self._kafka = kafka
         self._start = start
         self._sought: set[Partition] = set()
+        self._held: set[Partition] = set()
 
     def poll(self, timeout_ms: int = POLL_MS) -> list[RecordBatch]:
         """Next records; empty after at most `timeout_ms` and 200 ms without any."""
@@ -29,6 +30,15 @@ class GroupSource:
         """Read this offset next."""
         self._sought.add(partition)
         self._kafka.seek(partition, offset)
+        if partition in self._held:
+            self._held.discard(partition)
+            self._kafka.resume(partition)
+
+    def hold(self) -> None:
+        """Fetch nothing until it is sought; polls go on, and with them the membership."""
+        for partition in self._kafka.assignment():
+            self._held.add(partition)
+            self._kafka.pause(partition)
 
     def start(self, partition: Partition) -> int:
         """Where a partition without a committed offset begins."""

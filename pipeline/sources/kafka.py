@@ -133,9 +133,10 @@ class KafkaSource:
         self._consumer.pause(TopicPartition(partition.topic, partition.partition))
 
     def resume(self, partition: Partition) -> None:
-        """Undo `pause`."""
+        """Undo `pause`; nothing happens when the partition is no longer assigned."""
         self._paused.discard(partition)
-        self._consumer.resume(TopicPartition(partition.topic, partition.partition))
+        if partition in self.assignment():
+            self._consumer.resume(TopicPartition(partition.topic, partition.partition))
 
     def group_metadata(self) -> Any:
         """This member's identity as of the end of the last poll, for `TransactionalProducer.commit`.

@@ -38,6 +38,9 @@ class RangeSource:
         if self.exhausted:
             self._batches, self.exhausted = iter(self._kafka), False
 
+    def hold(self) -> None:
+        """Nothing: it is read no further than it is polled."""
+
     def start(self, partition: Partition) -> int:
         """First offset of the range."""
         return self._kafka.ranges[partition][0]

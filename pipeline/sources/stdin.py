@@ -71,6 +71,9 @@ class StdinSource:
             )
         self._wanted = offset
 
+    def hold(self) -> None:
+        """Nothing: it is read no further than it is polled."""
+
     def start(self, _partition: Partition) -> int:
         """The next line."""
         return self._next

@@ -36,12 +36,21 @@ def _company(seed: int, first_day: date) -> Iterator[Line]:
 
 
 class Stream:
-    """Writes the stream's next lines into a topic when asked to, as a producer with the default partitioner would."""
+    """Writes the stream's next lines into a topic when asked to, as a producer with the default partitioner would.
+
+    `options` are the producer's.
+    """
 
     def __init__(
-        self, kafka: KafkaForTests, topic: str, partitions: int, seed: int, first_day: date = DEMO_FIRST_DAY
+        self,
+        kafka: KafkaForTests,
+        topic: str,
+        partitions: int,
+        seed: int,
+        first_day: date = DEMO_FIRST_DAY,
+        **options: object,
     ) -> None:
-        self._producer = kafka.producer()
+        self._producer = kafka.producer(**options)
         self._topic = topic
         self._partitions = partitions
         self._lines = lines(seed, first_day)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longwatch.pipeline.kafka_errors import BrokerUnreachableError
-from longwatch.pipeline.records import RecordBatch
+from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sources.group import GroupSource
 from support.demo import LOGS, as_records, batch
 
@@ -17,10 +17,20 @@ class Fetched:
     records: RecordBatch
     rebalance: Callable[[], Any] = lambda: None
     sought: list[int] = field(default_factory=list)
+    paused: set[Partition] = field(default_factory=set)
 
     def poll(self, timeout_ms: int) -> list[RecordBatch]:
         self.rebalance()
-        return [self.records]
+        return [self.records] if self.records.partition not in self.paused else []
+
+    def assignment(self) -> frozenset[Partition]:
+        return frozenset([LOGS])
+
+    def pause(self, partition: Partition) -> None:
+        self.paused.add(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self.paused.discard(partition)
 
     def seek(self, _partition, offset: int) -> None:
         self.sought.append(offset)
@@ -42,3 +52,13 @@ def test_records_fetched_before_a_seek_are_not_given_after_it():
 
 def test_a_partition_is_not_at_its_end_while_no_broker_says_so():
     assert not GroupSource(Fetched(batch(as_records([b"line"]))), "earliest").at_end(LOGS)
+
+
+def test_what_is_held_gives_nothing_until_it_is_sought():
+    kafka = Fetched(batch(as_records([b"line"])))
+    source = GroupSource(kafka, "earliest")
+    source.hold()
+    assert source.poll() == []
+    source.seek(LOGS, 0)
+    assert kafka.paused == set()
+    assert source.poll() == [kafka.records]

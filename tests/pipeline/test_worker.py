@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 import polars as pl
@@ -11,8 +12,9 @@ from structlog.testing import capture_logs
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.decode import Decoder
-from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitUnknownError
+from longwatch.pipeline.kafka_errors import BrokerUnreachableError, CommitAbortedError, CommitUnknownError
 from longwatch.pipeline.outputs import Kind, unreadable
+from longwatch.pipeline.patience import MOST_POLLS
 from longwatch.pipeline.pending import MAX_PENDING_BYTES
 from longwatch.pipeline.records import Partition, RecordBatch
 from longwatch.pipeline.sinks.memory import MemoryStore
@@ -167,6 +169,9 @@ class TwoPartitions:
     def seek(self, partition: Partition, offset: int) -> None:
         self.read[partition] = offset
 
+    def hold(self) -> None:
+        pass
+
     def start(self, _partition: Partition) -> int:
         self.end += 7
         return self.end - 7
@@ -209,7 +214,72 @@ def test_an_aborted_first_commit_goes_back_to_where_reading_began():
     began = source.read[CHATTY]
     worker._take(worker._engine.process(source.poll()))
     worker.commit()
+    worker.step()
     assert source.read[CHATTY] == began
+
+
+@dataclass
+class Held(FilesSource):
+    """Counts its polls, and gives nothing to who holds it, as a group does; `holds` says how often it was told to."""
+
+    polls: int = 0
+    holds: int = 0
+    held: bool = False
+
+    def __init__(self, log) -> None:
+        shape = TopicShape("logs", "uuid", 1)
+        super().__init__([log], shape, Decoder(CONFIG.format, CONFIG.entity), arrival_ms=ARRIVAL_MS, poll_records=100)
+
+    def poll(self, timeout_ms: int = 0) -> list[RecordBatch]:
+        self.polls += 1
+        return [] if self.held else super().poll()
+
+    def hold(self) -> None:
+        self.holds, self.held = self.holds + 1, True
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self.held = False
+        super().seek(partition, offset)
+
+
+def test_while_a_sink_is_away_nothing_is_read_or_held_and_it_is_asked_less_and_less_often(log):
+    calm, shaken = MemoryStore(), MemoryStore()
+    make_worker(log, calm)[0].run(threading.Event())
+    source, commit, asked = Held(log), shaken.commit, []
+    worker = Worker(source, demo_engine(CONFIG), shaken, ManualClock(), WorkerSettings(0.0))
+    worker.assigned(source.partitions)
+    worker.step()
+
+    def refuse(outputs, positions):
+        asked.append(source.polls)
+        raise CommitAbortedError("no room")
+
+    shaken.commit = refuse
+    while source.polls < 200:
+        worker.step()
+        assert not worker._behind or worker._gathered.num_records == 0
+    waited = [after - before for before, after in pairwise(asked)]
+    # Two more each time: one that rebuilds the windows, one that gives the records to commit.
+    assert waited[:5] == [1 + 2, 2 + 2, 4 + 2, 8 + 2, 16 + 2]
+    assert set(waited[5:]) == {MOST_POLLS + 2}
+    assert source.holds == len(asked)
+    shaken.commit = commit
+    worker.run(threading.Event())
+    assert messages(shaken) == messages(calm) != []
+
+
+def test_after_a_commit_an_abort_is_tried_again_at_once(log):
+    store = AbortingStore(aborts={2, 3, 4, 5, 7})
+    source = Held(log)
+    worker = Worker(source, demo_engine(CONFIG), store, ManualClock(), WorkerSettings(0.0))
+    worker.assigned(source.partitions)
+    polls = {}
+    while store.calls < 8:
+        worker.step()
+        polls.setdefault(store.calls, source.polls)
+    assert polls[5] - polls[4] == 4 + 2
+    # The windows of 200 records by then.
+    assert polls[8] - polls[7] == 1 + 3
 
 
 def test_records_that_cannot_be_read_are_one_dead_letter_however_often_they_are_met(log):
