@@ -66,6 +66,10 @@ bench-memory: install ## peak memory of a 65,536-event window on one CPU thread
 	@for events in 16384 32768 65536; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python ops/benchmarks/window_memory.py pipeline/demo/bundle --events $$events --whole; done
 
+blocked: install jars ## a sink that takes nothing for SECONDS (600) while records come, from SEED (1); KIND=half_open RATE=1000; a line of JSON
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.blocked --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1) \
+	  --kind $(or $(KIND),half_open) --rate $(or $(RATE),1000)
+
 hostile: install jars ## 100,000 hostile records and batches before a real worker; prints JSON
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.hostile
 
@@ -126,7 +130,7 @@ lock: install ## write the lock files again from pyproject.toml
 clean: ## remove environments and caches
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help demo test check types install jars browser schemas broker demo-bundle test-slow test-ray chaos-kills hostile soak bench-hdfs \
+.PHONY: help demo test check types install jars browser schemas broker demo-bundle test-slow test-ray chaos-kills blocked hostile soak bench-hdfs \
   bench-memory bench-parse bench-worker bench-latency bench-attention bench-long-range promtool check-ops dashboard sbom docs check-gpu \
   sanitize-gpu audit lock clean
 .DEFAULT_GOAL := help

@@ -221,7 +221,7 @@ class Worker:
 
     def _poll(self) -> list[RecordBatch]:
         """The next records, waited for no longer than those that are gathered may wait."""
-        waiting = self._gathered.num_records
+        waiting = self._gathered.num_records and not self._behind
         return self._source.poll(self._gathered.left_ms(self._clock.monotonic())) if waiting else self._source.poll()
 
     def _process_gathered(self) -> None:
@@ -311,7 +311,6 @@ class Worker:
     def _hold(self) -> None:
         """Take no records until all is read again, but poll on, for the group's sake."""
         self._behind = True
-        self._gathered.take()
         self._source.hold()
         self._patience.failed()
 

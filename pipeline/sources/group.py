@@ -23,7 +23,7 @@ class GroupSource:
         """Next records; empty after at most `timeout_ms` and 200 ms without any."""
         self._sought.clear()
         batches = self._kafka.poll(timeout_ms)
-        # A callback that seeks, as a commit aborted at a revoke does, runs when these had been fetched already.
+        # A callback that seeks, as one for a partition that came back does, runs when these had been fetched already.
         return [batch for batch in batches if batch.partition not in self._sought]
 
     def seek(self, partition: Partition, offset: int) -> None:

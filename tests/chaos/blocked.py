@@ -1,9 +1,10 @@
 """A sink that takes nothing for minutes while records go on coming: what the worker holds, and how it comes back.
 
-make blocked SECONDS=600 SEED=1 [RATE=1000] [KIND=half_open]
+make blocked SECONDS=600 SEED=1 KIND=half_open RATE=1000
 
-The proxy stands between the producer and the broker only; the source reaches the broker directly, so the member could
-stay in its group and could read on. Prints one JSON line; exit code 1 unless all of must-show 8 holds.
+A proxy stands between the producer and the broker; the source reaches the broker past it, so the worker could read on
+and must stay in its group. Prints one JSON line; exit code 1 unless all of it holds: partitions pause, memory is flat,
+no eviction, catch-up at 5 times the arrival, order kept for each entity, nothing lost, nothing doubled.
 """
 
 import argparse
@@ -15,34 +16,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-from chaos.blocked_watch import Feeder, Watched
-from chaos.outcome import NAMES, outcome
+from chaos.blocked_watch import Feeder, Look, Watched, said_between
+from chaos.outcome import Difference, Outcome, outcome
 from chaos.proxy import Fault, Kind, Proxy
 from chaos.proxy_run import proxied_kafka
 from chaos.stream import Stream
-from longwatch.pipeline.kafka_client import ConfigResource
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY
 from support.kafka_broker import KafkaForTests
 from support.live import Live, end, make_live, wait_until
 
+WORKER = Path(__file__).with_name("blocked_worker.py")
 PARTITIONS = 3
-REPLICAS = "replicas"
-"""Not the network: the broker refuses outputs, as they would have too few replicas."""
-
-PATIENCE_S = 120.0
-CAUGHT_UP_S = 1.0
-"""So many seconds of arrivals may be on their way when a worker counts as caught up."""
-
+PATIENCE_S = 180.0
 FACTOR = 5.0
+NOTICED_S = 15.0
+"""After so long a commit that was on its way has been given up: nothing is read from then on."""
+
 MORE_MIB = 32.0
-"""How much more than at any time before the block a worker may hold while blocked: noise of an allocator."""
+"""What a worker may hold beyond its peak before the block: the noise of an allocator."""
 
 CHANGES: dict[str, object] = {
     "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
@@ -51,151 +49,179 @@ CHANGES: dict[str, object] = {
 FEEDING = {"linger_ms": 20, "batch_size": 128 * 1024, "compression_type": "lz4"}
 
 
+@dataclass(frozen=True)
+class Trial:
+    """How long the sink is blocked, in which way, and under how many records a second."""
+
+    seconds: float
+    seed: int = 1
+    rate: int = 1000
+    kind: Kind = "half_open"
+
+    @property
+    def calm_s(self) -> float:
+        """How long is looked on before the block, and after the catch-up."""
+        return min(60.0, max(4.0, self.seconds / 4))
+
+
+@dataclass(frozen=True)
+class Course:
+    """What was seen, phase by phase, and what was left."""
+
+    trial: Trial
+    looks: dict[str, list[Look]]
+    evicted: int
+    read_while_blocked: int
+    lines_while_blocked: int
+    exit_code: int
+    expected: Outcome
+    difference: Difference
+    out_of_order: int
+
+    @property
+    def factor(self) -> float:
+        """Records committed between the release and having caught up, in times of what arrived meanwhile."""
+        first, last = self.looks["blocked"][-1], self.looks["catch_up"][-1]
+        return (last.committed - first.committed) / max(1, last.written - first.written)
+
+    @property
+    def holds(self) -> dict[str, bool]:
+        """Each promise."""
+        peaks = {phase: max(look.rss_mib for look in found) for phase, found in self.looks.items()}
+        return {
+            "paused": self.read_while_blocked == 0,
+            "memory_flat": peaks["blocked"] <= peaks["before"] + MORE_MIB,
+            "not_evicted": self.evicted == 0,
+            "caught_up": self.factor >= FACTOR,
+            "in_order": self.out_of_order == 0,
+            "nothing_lost_or_doubled": not self.difference,
+            "left_with_0": self.exit_code == 0,
+        }
+
+    def report(self) -> dict[str, Any]:
+        """One line of JSON."""
+        blocked, caught = self.looks["blocked"], self.looks["catch_up"]
+        resumed = next((look.at for look in caught if look.committed > blocked[-1].committed), caught[-1].at)
+        return {
+            "benchmark": "blocked_sink",
+            **vars(self.trial),
+            "records": self.looks["after"][-1].written,
+            "outputs": self.expected.kinds,
+            "backlog": blocked[-1].written - blocked[-1].committed,
+            "read_while_blocked": self.read_while_blocked,
+            "log_lines_while_blocked": self.lines_while_blocked,
+            "rss_mib": {phase: _mib(found) for phase, found in self.looks.items()},
+            "cpu_cores": {phase: _cores(found) for phase, found in self.looks.items()},
+            "evictions": self.evicted,
+            "first_commit_after_s": round(resumed - blocked[-1].at, 1),
+            "caught_up_after_s": round(caught[-1].at - blocked[-1].at, 1),
+            "catch_up_factor": round(self.factor, 1),
+            **{name: len(found) for name, found in vars(self.difference).items()},
+            "out_of_order": self.out_of_order,
+            "exit_code": self.exit_code,
+            "holds": self.holds,
+        }
+
+
+def _mib(looks: Sequence[Look]) -> dict[str, int]:
+    held = [look.rss_mib for look in looks]
+    return {name: round(of(held)) for name, of in (("median", statistics.median), ("peak", max))}
+
+
+def _cores(looks: Sequence[Look]) -> float:
+    first, last = looks[0], looks[-1]
+    return round((last.cpu_s - first.cpu_s) / max(last.at - first.at, 1e-9), 3)
+
+
+def run(kafka: KafkaForTests, proxy: Proxy, folder: Path, trial: Trial, *settings: str) -> Course:
+    """Undisturbed, blocked, released until it has caught up, undisturbed again; then a calm run of the same records."""
+    live = make_live(kafka, folder / "blocked", kafka.create_topic(PARTITIONS), CHANGES)
+    with watched(live, proxy, trial, settings) as seen:
+        looks = {"before": seen.stay(trial.calm_s)}
+        members = set(seen.members)
+        proxy.apply(Fault(trial.kind))
+        blocked_at = time.time()
+        looks["blocked"] = seen.stay(trial.seconds)
+        said = said_between(live.log, blocked_at, time.time())
+        late = said_between(live.log, blocked_at + NOTICED_S, time.time())
+        proxy.heal()
+        looks["catch_up"] = seen.until(lambda: seen.behind <= trial.rate, PATIENCE_S)
+        looks["after"] = seen.stay(trial.calm_s)
+        seen.feeder.stream.flush()
+        seen.until(lambda: seen.looks[-1].committed == seen.feeder.stream.produced, PATIENCE_S, feeding=False)
+        seen.worker.terminate()
+        code = seen.worker.wait(30)
+    calm = make_live(kafka, folder / "calm", live.topic, CHANGES)
+    calm.run()
+    expected = outcome(calm)
+    return Course(
+        trial,
+        looks,
+        len(seen.members - members),
+        _read(late),
+        len(said),
+        code,
+        expected,
+        outcome(live).against(expected),
+        out_of_order(live),
+    )
+
+
 @contextmanager
-def watched(kafka: KafkaForTests, proxy: Proxy, live: Live, seed: int, rate: int) -> Iterator[Watched]:
-    """A worker whose sink is behind the proxy, and the feeder before it."""
-    words = [sys.executable, "-m", "chaos.blocked_worker", str(proxy.port), "--log-format", "json"]
-    words += ["run", str(live.config), "--instance", "w1"]
-    # Its days go on for as long as it is fed: far back, so that none lies in the future.
-    stream = Stream(kafka, live.topic, PARTITIONS, seed, DEMO_FIRST_DAY - timedelta(days=90), **FEEDING)
-    with live.log.open("wb") as log, kafka.admin() as admin:
+def watched(live: Live, proxy: Proxy, trial: Trial, settings: Sequence[str]) -> Iterator[Watched]:
+    """A worker whose producer is behind the proxy, once it has committed for the first time; and its feeder."""
+    words = [sys.executable, "-P", str(WORKER), str(proxy.port), "--log-format", "json"]
+    words += ["run", str(live.config), "--instance", "w1", *(word for each in settings for word in ("--set", each))]
+    # The stream's days go on for as long as it is fed; what lies in the future would be a dead letter.
+    first_day = DEMO_FIRST_DAY - timedelta(days=90)
+    stream = Stream(live.kafka, live.topic, PARTITIONS, trial.seed, first_day, **FEEDING)
+    with live.log.open("wb") as log, live.kafka.admin() as admin:
         worker = subprocess.Popen(words, stdout=log, stderr=log)
         try:
-            yield Watched(live, worker, Feeder(stream, rate), admin)
+            seen = Watched(live, worker, Feeder(stream, trial.rate), admin)
+            seen.feeder.begin()
+            wait_until(lambda: live.committed_records() > 0, live)
+            yield seen
         finally:
             stream.close()
             proxy.heal()
             end(worker)
 
 
-def run(
-    kafka: KafkaForTests, proxy: Proxy, folder: Path, seconds: float, seed: int, rate: int, kind: str
-) -> dict[str, Any]:
-    """Undisturbed for a while, blocked for `seconds`, then free again until it has caught up; then a calm run."""
-    live = make_live(kafka, folder / "blocked", kafka.create_topic(PARTITIONS), CHANGES)
-    calm_s = min(60.0, max(6.0, seconds / 4))
-    with watched(kafka, proxy, live, seed, rate) as seen:
-        seen.feeder.begin()
-        wait_until(lambda: live.committed_records() > 0, live, PATIENCE_S)
-        before = seen.stay(calm_s)
-        members, said_before = set(seen.members), seen.progress()
-        block(live, proxy, kind)
-        blocked = seen.stay(seconds)
-        said_blocked = seen.progress()
-        release(live, proxy, kind)
-        healed = time.monotonic()
-        caught_up = seen.until(
-            lambda: seen.last.written - seen.last.committed <= CAUGHT_UP_S * rate, PATIENCE_S + seconds
-        )
-        caught = time.monotonic()
-        after = seen.stay(calm_s)
-        written = seen.feeder.stream.produced
-        seen.feeder.stream.flush()
-        drained = seen.until(lambda: seen.last.committed == written, PATIENCE_S, feeding=False)
-        seen.worker.terminate()
-        code = seen.worker.wait(30)
-    calm = make_live(kafka, folder / "calm", live.topic, CHANGES)
-    calm.run()
-    difference = outcome(live).against(outcome(calm))
-    spans = {"before": (before, blocked), "blocked": (blocked, healed), "catch_up": (healed, caught)}
-    looks = {name: seen.between(*span) for name, span in (spans | {"after": (after, time.monotonic())}).items()}
-    resumed = next((look.at for look in looks["catch_up"] if look.committed > looks["blocked"][-1].committed), caught)
-    done = seen.last.committed if not looks["catch_up"] else looks["catch_up"][-1].committed
-    stood = looks["blocked"][-1].committed
-    factor = (done - stood) / (caught - healed) / rate
-    mib = {name: [look.rss_mib for look in found] for name, found in looks.items()}
-    return {
-        "benchmark": "blocked",
-        "seconds": seconds,
-        "seed": seed,
-        "kind": kind,
-        "arrival_per_second": rate,
-        "records": written,
-        "backlog": looks["blocked"][-1].written - stood,
-        "committed_while_blocked": stood - looks["blocked"][0].committed,
-        "rss_mib": {
-            name: {
-                "first": round(found[0]),
-                "median": round(statistics.median(found)),
-                "peak": round(max(found)),
-                "last": round(found[-1]),
-            }
-            for name, found in mib.items()
-            if found
-        },
-        "cpu_cores": {
-            name: round((found[-1].cpu_s - found[0].cpu_s) / (found[-1].at - found[0].at), 3)
-            for name, found in looks.items()
-            if len(found) > 1
-        },
-        "read_while_blocked": said_blocked.get("records", 0) - said_before.get("records", 0),
-        "aborted": said_blocked.get("aborted"),
-        "evictions": len(seen.members - members),
-        "members": len(seen.members),
-        "first_commit_after_s": round(resumed - healed, 2),
-        "caught_up": caught_up,
-        "caught_up_after_s": round(caught - healed, 2),
-        "catch_up_factor": round(factor, 2),
-        "drained": drained,
-        "lost": len(difference.lost),
-        "doubled": len(difference.doubled),
-        "unexpected": len(difference.unexpected),
-        "changed": len(difference.changed),
-        "out_of_order": out_of_order(live),
-        "outputs": outcome(calm).kinds,
-        "exit_code": code,
-    }
-
-
-def block(live: Live, proxy: Proxy, kind: str) -> None:
-    """Let no output through from now on."""
-    if kind == REPLICAS:
-        need_replicas(live, 2)
-    else:
-        proxy.apply(Fault(kind))  # type: ignore[arg-type]
-
-
-def release(live: Live, proxy: Proxy, kind: str) -> None:
-    """Undo `block`."""
-    if kind == REPLICAS:
-        need_replicas(live, 1)
-    else:
-        proxy.heal()
-
-
-def need_replicas(live: Live, number: int) -> None:
-    """Have the broker, which is one, take outputs only where so many of it hold them."""
-    with live.kafka.admin() as admin:
-        topics = [f"{live.outputs}.{name}" for name in NAMES]
-        admin.alter_configs([ConfigResource("TOPIC", topic, {"min.insync.replicas": str(number)}) for topic in topics])
+def _read(said: Sequence[dict[str, Any]]) -> int:
+    """How many records the worker says that it read meanwhile."""
+    counts = [line["records"] for line in said if line["event"] == "progress"]
+    return counts[-1] - counts[0] if counts else 0
 
 
 def out_of_order(live: Live) -> int:
-    """Alert messages of an entity that stand behind one that a later record of its partition triggered."""
-    last: dict[tuple[str, int], int] = {}
+    """Alert messages that stand behind one of their entity that a later record has triggered."""
+    last: dict[tuple[int, str], int] = {}
     wrong = 0
     for alert in live.alerts():
-        key = (alert.entity, alert.source.partition)
-        wrong += alert.source.trigger_offset < last.get(key, -1)
-        last[key] = max(last.get(key, -1), alert.source.trigger_offset)
+        entity, trigger = (alert.source.partition, alert.entity), alert.source.trigger_offset
+        wrong += trigger < last.get(entity, 0)
+        last[entity] = max(trigger, last.get(entity, 0))
     return wrong
 
 
 def main() -> int:
+    """The command line; 0 when everything held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=1000)
-    parser.add_argument("--kind", choices=(*get_args(Kind), REPLICAS), default="half_open")
-    given = parser.parse_args()
+    parser.add_argument("--kind", choices=get_args(Kind), default="half_open")
+    trial = Trial(**vars(parser.parse_args()))
     with tempfile.TemporaryDirectory(prefix="longwatch-blocked-") as scratch:
         folder = Path(scratch)
-        with proxied_kafka(folder / "broker", given.seed) as (kafka, proxy):
-            report = run(kafka, proxy, folder, given.seconds, given.seed, given.rate, given.kind)
-        (Path("/tmp/blocked.log")).write_text((folder / "blocked" / "worker.log").read_text())
-    report |= {"longwatch": version("longwatch"), "python": platform.python_version(), "cores": os.cpu_count()}
-    sys.stdout.write(json.dumps(report) + "\n")
-    return 0
+        with proxied_kafka(folder / "broker", trial.seed) as (kafka, proxy):
+            course = run(kafka, proxy, folder, trial)
+        if not all(course.holds.values()):
+            sys.stderr.write((folder / "blocked" / "worker.log").read_text()[-20_000:])
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    sys.stdout.write(json.dumps(course.report() | machine) + "\n")
+    return int(not all(course.holds.values()))
 
 
 if __name__ == "__main__":

@@ -3,24 +3,25 @@
 import json
 import os
 import time
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from subprocess import Popen
 
+from kafka import KafkaAdminClient
+
 from chaos.soak import process_samples
 from chaos.stream import Stream
-from kafka import KafkaAdminClient
 from support.live import Live
 
 LOOK_S = 0.25
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One look: seconds of a monotonic clock, MiB, seconds of CPU, input records written and committed."""
+class Look:
+    """What was seen at one moment: MiB, seconds of CPU so far, input records written and committed so far."""
 
     at: float
     rss_mib: float
@@ -35,83 +36,72 @@ class Feeder:
 
     stream: Stream
     rate: int
-    began: float = field(default_factory=time.monotonic)
+    _began: float = 0.0
 
     def begin(self) -> None:
-        """A second's lines at once, so that there is something to join for; time counts from now."""
-        self.began = time.monotonic() - 1
+        """A second's lines at once, so that there is something to read; the rate counts from now."""
+        self._began = time.monotonic() - 1
         self.feed()
 
     def feed(self) -> None:
         """Write what is due by now."""
-        self.stream.produce(int((time.monotonic() - self.began) * self.rate) - self.stream.produced)
+        self.stream.produce(int((time.monotonic() - self._began) * self.rate) - self.stream.produced)
 
 
 @dataclass
 class Watched:
-    """One worker process under one feeder; every look feeds, too, so that there is one clock."""
+    """One worker process under one feeder."""
 
     live: Live
     worker: "Popen[bytes]"
     feeder: Feeder
     admin: KafkaAdminClient
-    samples: list[Sample] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     members: set[str] = field(default_factory=set)
-    _next: float = 0.0
 
-    def until(self, condition: Callable[[], bool], seconds: float, *, feeding: bool = True) -> bool:
-        """Look on until the condition holds, or for so long; whether it came to hold."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() >= deadline:
-                return False
+    def stay(self, seconds: float) -> list[Look]:
+        """Feed and look on for so long; what was seen."""
+        return self.until(lambda: False, seconds)
+
+    def until(self, condition: Callable[[], bool], seconds: float, *, feeding: bool = True) -> list[Look]:
+        """Look on until the condition holds, or for so long; what was seen."""
+        before, deadline, due = len(self.looks), time.monotonic() + seconds, 0.0
+        while time.monotonic() < deadline and not condition():
             assert self.worker.poll() is None, self.said()
             if feeding:
                 self.feeder.feed()
-            self._look()
+            if time.monotonic() >= due:
+                due = time.monotonic() + LOOK_S
+                self._look()
             time.sleep(0.02)
-        return True
-
-    def stay(self, seconds: float) -> float:
-        """Look on for so long; when that began."""
-        began = time.monotonic()
-        self.until(lambda: False, seconds)
-        return began
+        return self.looks[before:]
 
     @property
-    def last(self) -> Sample:
-        """The last look."""
-        return self.samples[-1]
-
-    def between(self, first: float, last: float) -> list[Sample]:
-        """The looks of that time."""
-        times = [sample.at for sample in self.samples]
-        return self.samples[bisect_left(times, first) : bisect_left(times, last)]
+    def behind(self) -> int:
+        """Records that were written and not committed, at the last look."""
+        return self.looks[-1].written - self.looks[-1].committed
 
     def said(self) -> str:
         """The end of what the worker logged."""
         return self.live.log.read_text(errors="replace")[-6000:]
 
-    def progress(self) -> dict[str, int]:
-        """What the worker said of itself last."""
-        lines = [line for line in self.live.log.read_bytes().splitlines() if b'"progress"' in line]
-        return dict(json.loads(lines[-1])) if lines else {}
-
     def _look(self) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + LOOK_S
         group = json.loads(self.live.config.read_text())["pipeline"]
+        written = self.feeder.stream.produced
         offsets = self.admin.list_group_offsets([group])[group].values()
-        described = self.admin.describe_groups([group])[group]
-        self.members |= {member["member_id"] for member in described["members"]}
+        self.members |= {member["member_id"] for member in self.admin.describe_groups([group])[group]["members"]}
         committed = sum(at.offset for at in offsets if at.offset > 0)
-        rss, cpu = process_samples(self.worker.pid)["rss_mib"], cpu_seconds(self.worker.pid)
-        self.samples.append(Sample(now, rss, cpu, self.feeder.stream.produced, committed))
+        rss_mib = process_samples(self.worker.pid)["rss_mib"]
+        self.looks.append(Look(time.monotonic(), rss_mib, cpu_seconds(self.worker.pid), written, committed))
 
 
 def cpu_seconds(pid: int) -> float:
     """Seconds of CPU that a process has used, in its own code and in the kernel."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / TICKS
+    return (int(user) + int(system)) / TICKS_PER_S
+
+
+def said_between(log: Path, first: float, last: float) -> list[dict[str, object]]:
+    """The worker's lines of that time, by the clock on the wall."""
+    lines = [json.loads(line) for line in log.read_bytes().splitlines() if line.startswith(b"{")]
+    return [line for line in lines if first <= datetime.fromisoformat(line["timestamp"]).timestamp() <= last]

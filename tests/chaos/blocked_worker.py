@@ -1,6 +1,6 @@
 """`longwatch run` whose source reaches the broker directly, and whose producer reaches it through the proxy's port.
 
-python -m chaos.blocked_worker PORT run pipeline.yaml --instance w1
+python -P tests/chaos/blocked_worker.py PORT run pipeline.yaml --instance w1
 """
 
 import sys

@@ -40,7 +40,7 @@ class Fetched:
 
 
 def test_records_fetched_before_a_seek_are_not_given_after_it():
-    """An aborted commit at a revoke goes back to the last commit; what was fetched ahead would leave a hole."""
+    """A partition that was lost and came back between two polls begins anew; what was fetched would leave a hole."""
     kafka = Fetched(batch(as_records([b"line"] * 5, first_offset=150)))
     source = GroupSource(kafka, "earliest")
     kafka.rebalance = lambda: source.seek(LOGS, 100)

@@ -324,13 +324,13 @@ def do_not_read_again_after_an_abort():
 @mutant
 def do_not_seek_after_an_abort():
     """The engine begins again, the source does not go back."""
-    real = Worker._rewind
+    real = Worker._read_again
 
-    def rewind(self, error):
-        with mock.patch.object(self._source, "seek", lambda *_: None):
-            real(self, error)
+    def read_again(self):
+        with mock.patch.object(self._source._kafka, "seek", lambda *_: None):
+            real(self)
 
-    return Worker, "_rewind", rewind
+    return Worker, "_read_again", read_again
 
 
 @mutant
@@ -348,9 +348,9 @@ def ask_the_end_of_the_log_again():
 
 
 @mutant
-def give_what_was_fetched_before_a_seek():
-    """Records fetched before a callback moved the position are handed over."""
-    return GroupSource, "poll", lambda self, timeout_ms=0: self._kafka.poll(timeout_ms)
+def hold_what_was_sought():
+    """What was held when the sink went away stays so after it is read again."""
+    return GroupSource, "seek", lambda self, partition, offset: self._kafka.seek(partition, offset)
 
 
 # -- when partitions come and go ------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ NEAR = {
     "stay_outside_the_log": 345,
     "send_the_offsets_of_an_aborted_transaction_again": 92,
     "commit_without_a_generation": 90,
-    "give_what_was_fetched_before_a_seek": 40,
 }
 
 
