@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from chaos.blocked_watch import Feeder, Look, Watched, said_between
+from chaos.blocked_worker import records_read
 from chaos.outcome import Difference, Outcome, outcome
 from chaos.proxy import Fault, Kind, Proxy
 from chaos.proxy_run import proxied_kafka
@@ -36,9 +37,6 @@ WORKER = Path(__file__).with_name("blocked_worker.py")
 PARTITIONS = 3
 PATIENCE_S = 180.0
 FACTOR = 5.0
-NOTICED_S = 15.0
-"""After so long a commit that was on its way has been given up: nothing is read from then on."""
-
 MORE_MIB = 32.0
 """What a worker may hold beyond its peak before the block: the noise of an allocator."""
 
@@ -61,7 +59,12 @@ class Trial:
     @property
     def calm_s(self) -> float:
         """How long is looked on before the block, and after the catch-up."""
-        return min(60.0, max(4.0, self.seconds / 4))
+        return min(60.0, max(3.0, self.seconds / 4))
+
+    @property
+    def noticed_s(self) -> float:
+        """After so long a commit that was on its way has been given up: nothing is read from then on."""
+        return min(15.0, self.seconds / 2)
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ def run(kafka: KafkaForTests, proxy: Proxy, folder: Path, trial: Trial, *setting
         proxy.apply(Fault(trial.kind))
         blocked_at = time.time()
         looks["blocked"] = seen.stay(trial.seconds)
-        said = said_between(live.log, blocked_at, time.time())
-        late = said_between(live.log, blocked_at + NOTICED_S, time.time())
+        lines = len(said_between(live.log, blocked_at, time.time()))
+        read = records_read(live.config.with_name("read"), blocked_at + trial.noticed_s, time.time())
         proxy.heal()
         looks["catch_up"] = seen.until(lambda: seen.behind <= trial.rate, PATIENCE_S)
         looks["after"] = seen.stay(trial.calm_s)
@@ -158,8 +161,8 @@ def run(kafka: KafkaForTests, proxy: Proxy, folder: Path, trial: Trial, *setting
         trial,
         looks,
         len(seen.members - members),
-        _read(late),
-        len(said),
+        read,
+        lines,
         code,
         expected,
         outcome(live).against(expected),
@@ -170,8 +173,16 @@ def run(kafka: KafkaForTests, proxy: Proxy, folder: Path, trial: Trial, *setting
 @contextmanager
 def watched(live: Live, proxy: Proxy, trial: Trial, settings: Sequence[str]) -> Iterator[Watched]:
     """A worker whose producer is behind the proxy, once it has committed for the first time; and its feeder."""
-    words = [sys.executable, "-P", str(WORKER), str(proxy.port), "--log-format", "json"]
-    words += ["run", str(live.config), "--instance", "w1", *(word for each in settings for word in ("--set", each))]
+    words = [sys.executable, "-P", str(WORKER), str(proxy.port), str(live.config.with_name("read"))]
+    words += [
+        "--log-format",
+        "json",
+        "run",
+        str(live.config),
+        "--instance",
+        "w1",
+        *(word for each in settings for word in ("--set", each)),
+    ]
     # The stream's days go on for as long as it is fed; what lies in the future would be a dead letter.
     first_day = DEMO_FIRST_DAY - timedelta(days=90)
     stream = Stream(live.kafka, live.topic, PARTITIONS, trial.seed, first_day, **FEEDING)
@@ -186,12 +197,6 @@ def watched(live: Live, proxy: Proxy, trial: Trial, settings: Sequence[str]) -> 
             stream.close()
             proxy.heal()
             end(worker)
-
-
-def _read(said: Sequence[dict[str, Any]]) -> int:
-    """How many records the worker says that it read meanwhile."""
-    counts = [line["records"] for line in said if line["event"] == "progress"]
-    return counts[-1] - counts[0] if counts else 0
 
 
 def out_of_order(live: Live) -> int:
