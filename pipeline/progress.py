@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
 from longwatch.pipeline.engine import Result
 from longwatch.pipeline.outputs import Kind
+
+if TYPE_CHECKING:
+    from longwatch.pipeline.watch import State
 
 log = structlog.get_logger("longwatch.worker")
 
@@ -53,8 +57,8 @@ class Diary:
         self._every_s = every_s
         self._last = now
 
-    def tell(self, now: float, progress: Progress, **held: int) -> None:
+    def tell(self, now: float, state: State) -> None:
         """At `now` of a monotonic clock."""
         if now - self._last >= self._every_s:
             self._last = now
-            log.info("progress", **asdict(progress), **held)
+            log.info("progress", **asdict(state.progress), open_windows=state.open_windows, pending=state.pending)

@@ -147,8 +147,9 @@ class Worker:
         done = False
         while not done and not stop.is_set():
             done = self.step()
-            self._say()
-            self._watch.told(self._state())
+            state = self._state()
+            self._diary.tell(self._clock.monotonic(), state)
+            self._watch.told(state)
         self._observe(Step.STOPPING)
         if not done:
             self._process_gathered()
@@ -275,10 +276,6 @@ class Worker:
         """Something is to be committed from now on, if not since longer."""
         if self._waiting_since is None:
             self._waiting_since = self._clock.monotonic()
-
-    def _say(self) -> None:
-        held = {"open_windows": self._engine.num_open_windows, "pending": len(self._pending.outputs)}
-        self._diary.tell(self._clock.monotonic(), self.progress, **held)
 
     def _state(self) -> State:
         return State(
