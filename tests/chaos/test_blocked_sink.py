@@ -39,6 +39,6 @@ def test_a_blocked_sink_costs_no_record_no_memory_and_no_place_in_the_group(tmp_
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", ["half_open", "stall", "refuse", "mute"])
+@pytest.mark.parametrize("kind", ["half_open", "refuse"])
 def test_minutes_without_a_sink_are_caught_up_at_five_times_the_arrival(tmp_path: Path, kind: str) -> None:
-    blocked(tmp_path, Trial(seconds=120, kind=kind))
+    blocked(tmp_path, Trial(seconds=240, kind=kind))
