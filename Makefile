@@ -54,7 +54,7 @@ test-slow: install jars browser schemas ## tests that take minutes
 
 test-ray: ## `backtest --engine ray` on two local workers, in an environment that has Ray (200 MB)
 	@ops/environment.sh .cache/ray-venv ops/locks/ray.txt editable
-	OMP_NUM_THREADS=1 .cache/ray-venv/bin/pytest tests/pipeline/sharded
+	OMP_NUM_THREADS=1 .cache/ray-venv/bin/pytest tests/pipeline/sharded/test_on_ray.py
 
 chaos-kills: install jars ## kill -9 of two workers at random, KILLS times (1000), from SEED (1); a line of JSON
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m chaos.kills --kills $(or $(KILLS),1000) --seed $(or $(SEED),1)
