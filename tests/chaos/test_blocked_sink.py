@@ -32,7 +32,7 @@ def test_a_blocked_sink_costs_no_record_no_memory_and_no_place_in_the_group(tmp_
     course = blocked(tmp_path, Trial(seconds=8, rate=500, kind="refuse"), *QUICK)
     report = course.report()
     assert report["backlog"] > 6 * 500
-    assert report["caught_up_after_s"] < 8
+    assert report["caught_up_after_s"] < 20
     assert report["log_lines_while_blocked"] < MOST_LINES
     assert min(report["outputs"].values()) > 20
 
