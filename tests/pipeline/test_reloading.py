@@ -207,12 +207,14 @@ def test_a_folder_that_is_not_there_yet_is_taken_once_it_is(deployed, second):
 def test_opening_a_bundle_does_not_hold_up_whoever_looks(deployed, second):
     shutil.copytree(second, deployed.folder / "second")
     deployed.path.write_text(deployed.text("second"))
-    longest = 0.0
+    looks, deadline = 0, time.monotonic() + 60
     deployed.seconds += 1.0
-    while not (before := time.monotonic()) or deployed.reloader.current.bundle != digest_of(second):
+    while deployed.reloader.current.bundle != digest_of(second):
         deployed.reloader.look()
-        longest = max(longest, time.monotonic() - before)
-    assert longest < 0.5
+        looks += 1
+        assert time.monotonic() < deadline
+    # Whoever opened it within a look would be done after one or two.
+    assert looks > 5
 
 
 def test_what_happens_while_a_bundle_is_opened_is_seen_afterwards(deployed, second):
