@@ -98,7 +98,9 @@ def frozen_scores(candidate: Candidate, test: Units, past: Past, bundle: Bundle)
         signs = bundle.evidence.signs(units.windows.tokens)
         found["worker"].append(UnitScores(bundle.calibration.final_scores(surprise, signs, units.windows.tokens)))
     budgets = DAY_BUDGETS if test.timed else TRACE_BUDGETS
-    return [PartScores(*scores, 0.0).freeze(name, past, budgets, 0) for name, scores in found.items()]
+    days = past.calibration_days
+    parts = {name: PartScores(normal, judged, normal, days, days, 0.0) for name, (normal, judged) in found.items()}
+    return [scores.freeze(name, past, budgets, 0) for name, scores in parts.items()]
 
 
 def sampled(test: Units) -> np.ndarray:
