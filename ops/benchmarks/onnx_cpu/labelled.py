@@ -100,7 +100,7 @@ def frozen_scores(candidate: Candidate, test: Units, past: Past, bundle: Bundle)
     budgets = DAY_BUDGETS if test.timed else TRACE_BUDGETS
     days = past.calibration_days
     parts = {name: PartScores(normal, judged, normal, days, days, 0.0) for name, (normal, judged) in found.items()}
-    return [scores.freeze(name, past, budgets, 0) for name, scores in parts.items()]
+    return [scores.freeze(name, budgets, 0) for name, scores in parts.items()]
 
 
 def sampled(test: Units) -> np.ndarray:
