@@ -14,7 +14,7 @@ from longwatch.pipeline.config.base import Location
 from longwatch.pipeline.config.detection import Thresholds
 from longwatch.pipeline.config.feedback import Feedback
 from longwatch.pipeline.errors import StateError
-from longwatch.pipeline.feedback.configured import standing_rules
+from longwatch.pipeline.feedback.configured import Past, standing_rules
 from longwatch.pipeline.setting import Change, Setting, Settings
 from longwatch.pipeline.yaml_document import parse_yaml
 
@@ -25,6 +25,11 @@ def recorded_settings(
     """The settings that an engine knows: the configuration's own, and those that were recorded."""
     known = bundles or Bundles(config, model)
     return Settings(setting_of(config, model), _Maker(config, known), known, recorded)
+
+
+def settings_of_past(config: Config, model: Model, past: Past | None) -> Settings | None:
+    """Those that a replay of what was recorded needs; None where nothing changed."""
+    return recorded_settings(config, model, past.changes) if past is not None and past.changes else None
 
 
 def setting_of(config: Config, model: Model) -> Setting:

@@ -16,7 +16,7 @@ from longwatch.pipeline.bundles import Bundles
 from longwatch.pipeline.clock import SystemClock
 from longwatch.pipeline.commands.bounded import bounded_source, event_time_ms
 from longwatch.pipeline.config import Config, load_config
-from longwatch.pipeline.configured_settings import recorded_settings
+from longwatch.pipeline.configured_settings import settings_of_past
 from longwatch.pipeline.console import ProgressReport, days_in_words, write_line
 from longwatch.pipeline.errors import UsageError
 from longwatch.pipeline.feedback.configured import Past
@@ -91,7 +91,7 @@ def replay_history(
     past: Past | None = None,
 ) -> Replay:
     """Replay with progress; scores and alerts go to `out`."""
-    settings = recorded_settings(config, model, past.changes) if past is not None and past.changes else None
+    settings = settings_of_past(config, model, past)
     engine = build_engine(
         config, model, instance="backtest", keep_scores=True, past=past, masked=False, settings=settings
     )

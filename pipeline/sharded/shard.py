@@ -16,7 +16,7 @@ from longwatch.pipeline.backtest import run_through
 from longwatch.pipeline.clock import ManualClock
 from longwatch.pipeline.commands.bounded import bounded_source
 from longwatch.pipeline.config import Config
-from longwatch.pipeline.configured_settings import recorded_settings
+from longwatch.pipeline.configured_settings import settings_of_past
 from longwatch.pipeline.console import set_up_logging
 from longwatch.pipeline.errors import BundleUnusableError
 from longwatch.pipeline.feedback.configured import Past
@@ -59,7 +59,6 @@ def run_part(task: Task) -> Done:
             f"{task.config.bundle}: {model.bundle.digest[:16]} here, {task.bundle[:16]} where the backtest was started",
             "every machine must see the same folder",
         )
-    changes = [] if task.past is None else task.past.changes
     engine = build_engine(
         task.config,
         model,
@@ -68,7 +67,7 @@ def run_part(task: Task) -> Done:
         past=task.past,
         masked=False,
         share=task.part.share,
-        settings=recorded_settings(task.config, model, changes) if changes else None,
+        settings=settings_of_past(task.config, model, task.past),
     )
     clock = ManualClock(task.now_ms)
     idle_ms = window_rules(task.config.windows).idle_timeout_ms

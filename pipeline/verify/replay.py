@@ -9,7 +9,7 @@ from longwatch.pipeline.assembly import Model, build_engine, window_rules
 from longwatch.pipeline.checkpoint import Position
 from longwatch.pipeline.clock import Clock
 from longwatch.pipeline.config import Config
-from longwatch.pipeline.configured_settings import recorded_settings
+from longwatch.pipeline.configured_settings import settings_of_past
 from longwatch.pipeline.feedback.configured import Past
 from longwatch.pipeline.kafka_range import KafkaRange
 from longwatch.pipeline.kafka_settings import Unreadable
@@ -71,7 +71,7 @@ def replay(
         output = unreadable(gap.partition, gap.first, gap.next_offset, gap.reason)
         worker.dead_letter(output, gap.next_offset)
 
-    recorded = recorded_settings(config, model, past.changes) if past is not None and past.changes else None
+    recorded = settings_of_past(config, model, past)
     engine = build_engine(
         config, model, instance="verify", spare_top_events=SPARE_TOP_EVENTS, past=past, settings=recorded
     )

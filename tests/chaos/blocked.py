@@ -30,6 +30,7 @@ from chaos.proxy import Fault, Kind, Proxy
 from chaos.proxy_run import proxied_kafka
 from chaos.stream import Stream
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY
+from support.demo import SMALL_WINDOWS
 from support.kafka_broker import KafkaForTests
 from support.live import Live, end, make_live, wait_until
 
@@ -40,10 +41,7 @@ FACTOR = 5.0
 MORE_MIB = 32.0
 """What a worker may hold beyond its peak before the block: the noise of an allocator."""
 
-CHANGES: dict[str, object] = {
-    "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
-    "thresholds": {"default": {kind: {"false_alarms_per_day": 400} for kind in ("event", "window")}},
-}
+CHANGES: dict[str, object] = {"windows": SMALL_WINDOWS}
 FEEDING = {"linger_ms": 20, "batch_size": 128 * 1024, "compression_type": "lz4"}
 
 

@@ -23,7 +23,7 @@ from chaos.peak import wait_for_peak
 from longwatch.pipeline.alerts import AlertKey
 from longwatch.pipeline.records import Partition
 from longwatch.pipeline.verify.fields import SCORE_TOLERANCE
-from support.demo import demo_frame
+from support.demo import SMALL_WINDOWS, demo_frame
 from support.kafka_broker import KafkaForTests, running_broker
 from support.live import Live, make_live
 
@@ -37,7 +37,7 @@ CHANGES: dict[str, object] = {
     "format": {"json": {"timestamp": {"field": "timestamp"}, "message": "{message}"}},
     "entity": {"field": "host"},
     # No idle_timeout: a producer that lies about the time of a record could close windows with it.
-    "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
+    "windows": SMALL_WINDOWS,
 }
 
 

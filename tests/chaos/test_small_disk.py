@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.errors import StateError
 from longwatch.pipeline.sinks.streams import LineFile
-from support.demo import HOME, demo_frame
+from support.demo import HOME, SMALL_WINDOWS, demo_frame
 from support.live import LONGWATCH
 
 ROOM = (64 * 1024, 400 * 1024)
@@ -28,7 +28,7 @@ def prepare(folder: Path) -> Path:
     sections |= {
         "bundle": str(HOME / "bundle"),
         "sink": {"embedded": {"database": "demo.db", "file": "alerts.jsonl", "stdout": False}},
-        "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
+        "windows": SMALL_WINDOWS,
         "thresholds": {"default": {kind: {"false_alarms_per_day": 100} for kind in ("event", "window")}},
     }
     (folder / "demo.yaml").write_text(json.dumps(sections))

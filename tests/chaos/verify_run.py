@@ -17,6 +17,7 @@ from typing import Any
 
 from chaos.stream import Stream
 from longwatch.pipeline.demo.generator import DEMO_FIRST_DAY
+from support.demo import SMALL_WINDOWS
 from support.kafka_broker import KafkaForTests, running_broker
 from support.live import LONGWATCH, Live, make_live
 from support.planting import Record, changed, doubled, dropped, planted, swapped, written
@@ -24,10 +25,7 @@ from support.planting import Record, changed, doubled, dropped, planted, swapped
 PARTITIONS = 3
 KILLS = 3
 KILL_AFTER_S = 20.0
-CHANGES: dict[str, object] = {
-    "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
-    "thresholds": {"default": {kind: {"false_alarms_per_day": 400} for kind in ("event", "window")}},
-}
+CHANGES: dict[str, object] = {"windows": SMALL_WINDOWS}
 PLANTS: dict[str, Callable[[list[Record], int], list[Record]]] = {
     "missing": dropped,
     "doubled": doubled,

@@ -91,10 +91,7 @@ def marked(kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory) -> Ma
         worker.kill()
         worker.wait()
         produce_lines(kafka, topic, lines[SECOND:], PARTITIONS)
-        worker = live.start("windows.idle_timeout=1h", until_end=False)
-        wait_until(lambda: live.committed_records() == NUM, live)
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0
+        live.run_until(NUM, "windows.idle_timeout=1h")
     finally:
         end(worker)
     return found

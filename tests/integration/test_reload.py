@@ -87,10 +87,7 @@ def reloaded(kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory) -> 
         worker.wait()
         found.write(RULED)
         produce_lines(kafka, topic, parts[4], PARTITIONS)
-        worker = live.start("windows.idle_timeout=1h", until_end=False)
-        wait_until(lambda: live.committed_records() == NUM, live)
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0
+        live.run_until(NUM, "windows.idle_timeout=1h")
     finally:
         end(worker)
     return found

@@ -12,7 +12,7 @@ import pytest
 from longwatch.pipeline.alerts import Alert
 from support.demo import demo_frame
 from support.kafka_broker import KafkaForTests
-from support.live import LONGWATCH, Live, end, make_live, produce_lines, wait_until
+from support.live import LONGWATCH, Live, make_live, produce_lines
 from support.planting import Record, changed, doubled, dropped, planted, swapped, written
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -60,13 +60,7 @@ def test_topics_of_a_killed_and_restarted_worker_are_proven(live):
 def test_a_worker_that_was_stopped_with_open_windows_is_proven(live, tmp_path):
     """Its windows were not closed by silence, although a replay sees the log end there."""
     other = make_live(live.kafka, tmp_path, live.topic, {"windows": {"max_events": 200, "idle_timeout": "1h"}})
-    worker = other.start(until_end=False)
-    try:
-        wait_until(lambda: other.committed_records() == 1504, other)
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0
-    finally:
-        end(worker)
+    other.run_until(1504)
     assert len(other.alerts()) > 5
     assert verify(other)[0] == 0
 

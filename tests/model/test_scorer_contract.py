@@ -15,7 +15,7 @@ from longwatch.model.scorer import Scorer, WindowTokens, open_scorer
 from longwatch.model.scorer.batching import TokenColumns, cell_size, cut
 from longwatch.model.tokens import END_TEMPLATE_ID, template_id
 from longwatch.model.transformer import load_transformer
-from support.windows import NOVEL, make_tokens
+from support.windows import NOVEL, make_tokens, prefix
 
 BACKENDS = ("torch", "onnx")
 CLOSE = 1e-5
@@ -41,13 +41,6 @@ def scores(scorer: Scorer, tokens: WindowTokens) -> NDArray[np.float32]:
 
 def rescored(tokens: WindowTokens, scored: list[int]) -> WindowTokens:
     return WindowTokens(**{**vars(tokens), "scored": np.array(scored, np.int32)})
-
-
-def prefix(tokens: WindowTokens, length: int, scored: int) -> WindowTokens:
-    """The first tokens of a packed set of one window."""
-    columns = {name: vars(tokens)[name][:length] for name in ("template_id", "gap_ms", "parameter_chars")}
-    bounds = np.array([0, length], np.int32)
-    return WindowTokens(**columns, cu_seqlens=bounds, scored=np.array([scored], np.int32), templates=tokens.templates)
 
 
 def test_scores_are_one_float32_a_token_and_none_is_negative(scorer, tokens, scores):

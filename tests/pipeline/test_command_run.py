@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.cli import main
-from support.demo import HOME, demo_frame
+from support.demo import HOME, SMALL_WINDOWS, demo_frame
 
 LONGWATCH = Path(sys.executable).with_name("longwatch")
 HOURS = (8, 20)
@@ -41,7 +41,7 @@ def prepare(folder: Path, changes: dict[str, Any] | None = None) -> Path:
     sections |= {
         "bundle": str(HOME / "bundle"),
         "sink": {"embedded": {"database": "demo.db", "file": "alerts.jsonl", "stdout": True}},
-        "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
+        "windows": SMALL_WINDOWS,
         "thresholds": {"default": {kind: {"false_alarms_per_day": 100} for kind in ("event", "window")}},
     } | (changes or {})
     (folder / "demo.yaml").write_text(json.dumps(sections))

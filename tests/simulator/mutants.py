@@ -5,9 +5,7 @@ A mutant replaces one method of the product for as long as its context lasts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 from unittest import mock
 
 from longwatch.pipeline import kafka_client
@@ -27,9 +25,9 @@ from longwatch.pipeline.sources.kafka import KafkaSource
 from longwatch.pipeline.windows import PartitionWindows
 from longwatch.pipeline.worker import Worker
 from simulator import process as simulated_process
+from simulator.mutation import Mutant, into
 from simulator.producer import TransactionManager
 
-Mutant = Callable[[], Any]
 MUTANTS: dict[str, Mutant] = {}
 
 EQUIVALENT = {
@@ -47,16 +45,7 @@ EQUIVALENT = {
 """Changes that no reader of the outputs can see, and why; they are not counted."""
 
 
-def mutant(function: Callable[[], tuple[Any, str, Any]]) -> Callable[[], tuple[Any, str, Any]]:
-    """Registers a function that names (object, attribute, replacement)."""
-
-    @contextmanager
-    def applied() -> Iterator[None]:
-        with mock.patch.object(*function()):
-            yield
-
-    MUTANTS[function.__name__] = applied
-    return function
+mutant = into(MUTANTS)
 
 
 # -- what a transaction holds, and in which order -------------------------------------------------------------------

@@ -5,11 +5,6 @@ What live and replay would take wrongly alike is caught in `pipeline/test_swappi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-from unittest import mock
-
 from longwatch.pipeline import worker as worker_module
 from longwatch.pipeline.alert_builder import Touched
 from longwatch.pipeline.assigned import Assigned
@@ -17,20 +12,12 @@ from longwatch.pipeline.engine import Engine
 from longwatch.pipeline.feedback.silence import moment_of
 from longwatch.pipeline.setting import InForce
 from longwatch.pipeline.worker import Worker
+from simulator.mutation import Mutant, into
 
-SWAP_MUTANTS: dict[str, Callable[[], Any]] = {}
+SWAP_MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(function: Callable[[], tuple[Any, str, Any]]) -> Callable[[], tuple[Any, str, Any]]:
-    """Registers a function that names (object, attribute, replacement)."""
-
-    @contextmanager
-    def applied() -> Iterator[None]:
-        with mock.patch.object(*function()):
-            yield
-
-    SWAP_MUTANTS[function.__name__] = applied
-    return function
+mutant = into(SWAP_MUTANTS)
 
 
 @mutant

@@ -16,6 +16,9 @@ HOME = Path(str(files("longwatch.pipeline.demo")))
 ARRIVAL_MS = 1_800_000_000_000
 LOGS = Partition("logs", "topic-uuid", 0)
 
+SMALL_WINDOWS: dict[str, object] = {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"}
+"""Of a file's `windows` section."""
+
 # Small windows and low thresholds, so that a few thousand lines give many windows and alerts of every lifecycle.
 BUSY = {
     "windows.max_events": "200",

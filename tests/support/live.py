@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from longwatch.pipeline.alerts import Alert
 from longwatch.pipeline.sources.partitioner import partition_of
-from support.demo import HOME
+from support.demo import HOME, SMALL_WINDOWS
 from support.kafka_broker import KafkaForTests
 
 LONGWATCH = Path(sys.executable).with_name("longwatch")
@@ -48,6 +48,16 @@ class Live:
         """A worker from start to the end of the input."""
         worker = self.start(*settings, instance=instance)
         assert worker.wait(timeout=240) == 0, self.log.read_text()[-4000:]
+
+    def run_until(self, records: int, *settings: str) -> None:
+        """A worker until so many input records are committed, then told to stop; what is open stays open."""
+        worker = self.start(*settings, until_end=False)
+        try:
+            wait_until(lambda: self.committed_records() == records, self)
+            worker.terminate()
+            assert worker.wait(timeout=30) == 0
+        finally:
+            end(worker)
 
     def alerts(self) -> list[Alert]:
         """Every committed alert message."""
@@ -85,7 +95,7 @@ def make_live(kafka: KafkaForTests, folder: Path, topic: str, changes: dict[str,
         "pipeline": kafka.name("pipeline"),
         "source": {"kafka": {"bootstrap_servers": [kafka.bootstrap_servers], "topic": topic}},
         "bundle": str(HOME / "bundle"),
-        "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d", "idle_timeout": "2s"},
+        "windows": {**SMALL_WINDOWS, "idle_timeout": "2s"},
         "thresholds": {"default": {kind: {"false_alarms_per_day": 400} for kind in ("event", "window")}},
         "sink": {
             "kafka": {

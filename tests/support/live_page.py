@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from support.demo import HOME
+from support.demo import HOME, SMALL_WINDOWS
 
 LONGWATCH = Path(sys.executable).with_name("longwatch")
 
@@ -50,7 +50,7 @@ def prepare(folder: Path, changes: dict[str, Any] | None = None) -> Path:
         "bundle": str(HOME / "bundle"),
         "source": {"stdin": {"name": "app"}},
         "sink": {"embedded": {"database": "demo.db", "file": "alerts.jsonl", "stdout": False}},
-        "windows": {"max_events": 200, "overlap": 32, "idle_gap": "20m", "max_duration": "1d"},
+        "windows": SMALL_WINDOWS,
         "thresholds": {"default": {kind: {"false_alarms_per_day": 100} for kind in ("event", "window")}},
         "web": {"port": 0},
     } | (changes or {})

@@ -29,6 +29,13 @@ def make_tokens(
     )
 
 
+def prefix(tokens: WindowTokens, length: int, scored: int) -> WindowTokens:
+    """The first tokens of a packed set of one window."""
+    columns = {name: vars(tokens)[name][:length] for name in ("template_id", "gap_ms", "parameter_chars")}
+    bounds = np.array([0, length], np.int32)
+    return WindowTokens(**columns, cu_seqlens=bounds, scored=np.array([scored], np.int32), templates=tokens.templates)
+
+
 def make_windows(num_windows: int, seed: int = 0, longest: int = 120) -> Windows:
     """Windows of 5 to `longest` events, one a minute."""
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from longwatch.model.scorer.batching import cut
 from longwatch.model.scorer.torch import TorchScorer
 from longwatch.model.scorer.triton import TritonScorer, packed_batches, packed_rows
 from support.bundles import QUICK, TINY, make_parts, train_tiny
-from support.windows import make_tokens
+from support.windows import make_tokens, prefix
 
 LENGTHS = [1, 50, 0, 9, 1]
 
@@ -35,15 +35,6 @@ def tokens() -> WindowTokens:
 @pytest.fixture(scope="module")
 def scores(scorer: TritonScorer, tokens: WindowTokens) -> NDArray[np.float32]:
     return scorer.score(tokens)
-
-
-def part(tokens: WindowTokens, window: int, length: int, scored: int) -> WindowTokens:
-    """The first tokens of a window, some of them scored before."""
-    first = int(tokens.cu_seqlens[window])
-    names = ("template_id", "gap_ms", "parameter_chars")
-    columns = {name: vars(tokens)[name][first : first + length] for name in names}
-    bounds = np.array([0, length], np.int32)
-    return WindowTokens(**columns, cu_seqlens=bounds, scored=np.array([scored], np.int32), templates=tokens.templates)
 
 
 def test_scores_are_those_of_torch_up_to_the_rounding_of_weights(bundle, tokens, scores):
@@ -68,7 +59,8 @@ def test_a_windows_scores_have_the_same_bits_alone_and_among_others(scorer, toke
 def test_a_window_that_came_in_parts_has_the_scores_of_the_whole(scorer, tokens, scores):
     first, last = tokens.cu_seqlens[1:3]
     bounds = [0, 1, 40, int(last - first)]
-    steps = [scorer.score(part(tokens, 1, end, begin)) for begin, end in pairwise(bounds)]
+    alone = select_windows(tokens, np.array([1]))
+    steps = [scorer.score(prefix(alone, end, begin)) for begin, end in pairwise(bounds)]
     assert np.array_equal(np.concatenate(steps), scores[first:last])
 
 
